@@ -1,0 +1,128 @@
+"""Values of a market that the whole node speaks in: symbols' rules, candles, orders as an exchange sees them, fills.
+
+All amounts and prices are `Decimal`; all times are aware UTC. Nothing here changes once made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Which way an order trades the base currency."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """How an order takes its price: at once, at a limit, or at once after a stop price was touched."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+
+
+class TimeInForce(StrEnum):
+    """How long an order stays: until cancelled, or what fills at once and nothing after."""
+
+    GTC = "gtc"
+    IOC = "ioc"
+
+
+class Liquidity(StrEnum):
+    """Whether a fill gave liquidity (maker) or took it (taker)."""
+
+    MAKER = "maker"
+    TAKER = "taker"
+
+
+class ExchangeStatus(StrEnum):
+    """Where an order stands on the exchange's own books."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The rules of one symbol on one exchange."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    """Prices are whole multiples of this."""
+    step_size: Decimal
+    """Amounts are whole multiples of this, in the base currency."""
+    minimum_notional: Decimal
+    """The least price times amount of an order, in the quote currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One interval of trading that has closed."""
+
+    symbol: str
+    at: datetime
+    """When the interval opened."""
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    """In the base currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What is asked of an exchange. `client_order_id` names it for ever: asking twice makes one order."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    amount: Decimal
+    price: Decimal | None = None
+    """The limit, for `limit` orders alone."""
+    stop_price: Decimal | None = None
+    """The trigger, for `stop` orders alone; touched, the order becomes a market order."""
+    time_in_force: TimeInForce = TimeInForce.GTC
+    reduce_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOrder:
+    """An order as it stands on the exchange's books."""
+
+    client_order_id: str
+    exchange_order_id: str
+    symbol: str
+    status: ExchangeStatus
+    amount: Decimal
+    filled: Decimal
+    average_price: Decimal | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One trade of one order. `trade_id` is the exchange's, unique on it; a fill seen twice counts once."""
+
+    trade_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: Liquidity
+    at: datetime
+    """The exchange's time of the trade."""

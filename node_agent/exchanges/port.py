@@ -1,0 +1,70 @@
+"""The port: all that the node asks of an exchange, on one screen.
+
+Idempotency is promised in words, and every adapter keeps it: `create_order` with a client order id that the exchange has
+seen makes no second order and answers with the first one; `cancel_order` of an order that has ended answers with how it
+ended; a fill may be told more than once and always carries the same `trade_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from node_agent.core.market import Candle, ExchangeOrder, Fill, Market, OrderRequest
+
+
+class ExchangeError(Exception):
+    """Anything that an exchange did not do."""
+
+
+class OrderRefused(ExchangeError):
+    """The exchange said no: there is no such order, and sending the same again will not help."""
+
+
+class ExchangeUnavailable(ExchangeError):
+    """Nothing was sent, or the exchange surely did nothing: the same request may be sent again."""
+
+
+class OutcomeUnknown(ExchangeError):
+    """The request may or may not have been carried out: look for the client order id before anything else."""
+
+
+Update = Candle | ExchangeOrder | Fill
+"""What a stream tells, in the order in which it happened."""
+
+
+class Exchange(Protocol):
+    """One account on one exchange."""
+
+    @property
+    def name(self) -> str:
+        """The exchange's id, as `exchange` in events and commands."""
+
+    async def markets(self) -> Mapping[str, Market]:
+        """Rules of every symbol that can be traded, by symbol."""
+
+    async def balances(self) -> Mapping[str, Decimal]:
+        """Total of each currency, what open orders hold included."""
+
+    async def create_order(self, request: OrderRequest) -> ExchangeOrder:
+        """Place it. Raises OrderRefused, ExchangeUnavailable or OutcomeUnknown."""
+
+    async def cancel_order(self, client_order_id: str, symbol: str) -> ExchangeOrder:
+        """Cancel what is left of it. Raises OrderRefused when the exchange never saw it."""
+
+    async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
+        """The order under this id, open or ended; None when the exchange surely has none."""
+
+    async def open_orders(self) -> Sequence[ExchangeOrder]:
+        """All orders that may still trade, ours or not."""
+
+    async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
+        """Fills at or after this exchange time, oldest first; all of them when None."""
+
+    def updates(self) -> AsyncIterator[Update]:
+        """Candles, order changes and fills from now on; fills come before the order change that they cause."""
+
+    async def close(self) -> None:
+        """Let go of sockets and files. Orders stay."""

@@ -1,0 +1,373 @@
+"""The messages of the wire as frozen, strict values: enrolment, key rotation, sync, events, commands. Pure.
+
+Decoding is strict: `parse` refuses unknown members, wrong types and every second spelling of a value, save inside
+`status` and `data`. Amounts of money are decimal strings on the wire and `Decimal` here; times are aware UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from node_protocol import MAX_EVENTS, MAX_WAIT, PROTOCOL_VERSION, encoding, fingerprints, strict_json
+from node_protocol.refusals import Code, Malformed, Refused
+
+_MOST_ERRORS: Final = 10
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?", re.ASCII)
+_MONEY: Final = frozenset(("amount", "filled", "price", "average_price", "stop_price", "fee", "equity"))
+"""Members of an event's `data` that are decimal strings wherever they stand."""
+
+
+def parse_decimal(text: object) -> Decimal:
+    """The number in a decimal string of plain notation, `-12.50`. Raises Malformed for JSON numbers and all else."""
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+        raise Malformed('not a decimal string, such as "0.015"')
+    return Decimal(text)
+
+
+def format_decimal(number: Decimal) -> str:
+    """The decimal string of a finite number, in plain notation, without zeros that say nothing."""
+    text = f"{number:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, datetime):
+        encoding.format_time(value)
+        return value
+    if not isinstance(value, str):
+        raise Malformed("not an RFC 3339 time in UTC")
+    return encoding.parse_time(value)
+
+
+def _decimal(value: object) -> Decimal:
+    return value if isinstance(value, Decimal) else parse_decimal(value)
+
+
+def _public_key(value: object) -> bytes:
+    return value if isinstance(value, bytes) else encoding.b64url_decode(_text(value), length=32)
+
+
+def _salt(value: object) -> bytes:
+    return (
+        value if isinstance(value, bytes) else encoding.b64url_decode(_text(value), length=len(_text(value)) * 3 // 4)
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Malformed("not a string")
+    return value
+
+
+def _not_null(value: object) -> object:
+    if value is None:
+        raise Malformed("leave it out rather than null")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _money_is_text(data: dict[str, Any]) -> dict[str, Any]:
+    for name in _MONEY & data.keys():
+        try:
+            parse_decimal(data[name])
+        except Malformed as error:
+            raise Malformed(f"{name}: {error}") from None
+    return data
+
+
+def _pattern(pattern: str) -> StringConstraints:
+    return StringConstraints(pattern=f"^{pattern}$")
+
+
+Time = Annotated[datetime, BeforeValidator(_time), PlainSerializer(encoding.format_time, when_used="json")]
+Amount = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0), PlainSerializer(format_decimal, when_used="json")]
+PublicKey = Annotated[
+    bytes,
+    BeforeValidator(_public_key),
+    Field(min_length=32, max_length=32),
+    PlainSerializer(encoding.b64url_encode, when_used="json"),
+]
+Salt = Annotated[
+    bytes,
+    BeforeValidator(_salt),
+    Field(min_length=16, max_length=64),
+    PlainSerializer(encoding.b64url_encode, when_used="json"),
+]
+Version = Annotated[int, Field(ge=PROTOCOL_VERSION, le=PROTOCOL_VERSION)]
+NodeId = Annotated[str, _pattern("n_[a-z2-7]{20}")]
+NodeKeyId = Annotated[str, _pattern(r"n_[a-z2-7]{20}\.[1-9][0-9]{0,8}")]
+Ticket = Annotated[str, _pattern(r"(0|[1-9][0-9]{0,14})\.[A-Za-z0-9_-]{22}")]
+Session = Annotated[str, _pattern("[A-Za-z0-9_-]{22}")]
+SaltId = Annotated[str, _pattern("[A-Za-z0-9._-]{1,64}")]
+EventId = Annotated[str, _pattern("ev_[A-Za-z0-9_-]{1,64}")]
+CommandId = Annotated[str, _pattern("cmd_[A-Za-z0-9_-]{1,64}")]
+TypeName = Annotated[str, _pattern(r"[a-z][a-z_]{0,31}(\.[a-z][a-z_]{0,31})?")]
+Count = Annotated[int, Field(ge=1, le=10**15 - 1)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Component = Annotated[str, _pattern("[A-Za-z0-9_-]{22}")]
+ComponentName = Annotated[str, _pattern("(" + "|".join(fingerprints.WEIGHTS) + ")")]
+Components = dict[ComponentName, Component]
+ClientOrderId = Annotated[str, _pattern("[A-Za-z0-9_-]{1,64}")]
+
+
+class Message(BaseModel):
+    """What all messages share: nothing unknown, nothing converted, nothing changed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Agent(Message):
+    """The program that speaks for a node."""
+
+    version: Line
+    platform: Line
+
+
+class EnrollFingerprint(Message):
+    """The fingerprint that becomes a new node's baseline."""
+
+    salt_id: SaltId
+    components: Components
+
+
+class EnrollRequest(Message):
+    """`POST /v1/enroll`, signed under the token's secret."""
+
+    protocol: Version
+    name: Line
+    public_key: PublicKey
+    agent: Agent
+    replaces: NodeId | None
+    fingerprint: EnrollFingerprint
+
+
+class EnrollAnswer(Message):
+    """The answer to an enrolment: from here on both sides can derive the node key."""
+
+    protocol: Version
+    node_id: NodeId
+    key_id: NodeKeyId
+    public_key: PublicKey
+    ticket: Ticket
+    server_time: Time
+
+
+class SaltAnswer(Message):
+    """`GET /v1/enroll/salt`: the deployment's fingerprint salt, unsigned, the same for every node."""
+
+    salt_id: SaltId
+    salt: Salt
+
+
+class KeysRequest(Message):
+    """`POST /v1/keys`: a rotation, under the current key."""
+
+    protocol: Version
+    ticket: Ticket
+    public_key: PublicKey
+
+
+class KeysAnswer(Message):
+    """The answer to a rotation: the next version's name and the server's half."""
+
+    protocol: Version
+    key_id: NodeKeyId
+    public_key: PublicKey
+    server_time: Time
+
+
+class Fingerprint(Message):
+    """The fingerprint of a sync. `components` may be left out when the server has the digest."""
+
+    salt_id: SaltId
+    digest: Annotated[str, _pattern("[A-Za-z0-9_-]{43}")]
+    components: Annotated[Components | None, BeforeValidator(_not_null)] = None
+
+    @model_validator(mode="after")
+    def _digest_is_of_components(self) -> Fingerprint:
+        if self.components is not None and fingerprints.digest(self.components) != self.digest:
+            raise ValueError("digest is not the components'")
+        return self
+
+
+class Event(Message):
+    """One thing that happened on a node. `seq` counts from 1 without a gap."""
+
+    seq: Count
+    id: EventId
+    at: Time
+    type: TypeName
+    data: Annotated[dict[str, Any], Field(strict=False)]
+
+    @model_validator(mode="after")
+    def _money_is_text(self) -> Event:
+        _money_is_text(self.data)
+        return self
+
+
+class SyncRequest(Message):
+    """`POST /v1/sync`: what the node has to say."""
+
+    protocol: Version
+    session: Session
+    request: Count
+    ticket: Ticket
+    fingerprint: Fingerprint
+    status: dict[str, Any]
+    events: Annotated[tuple[Event, ...], Field(strict=False, max_length=MAX_EVENTS)]
+    done_commands: Annotated[tuple[CommandId, ...], Field(strict=False, max_length=MAX_EVENTS)]
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT)]
+
+
+class Command(Message):
+    """What the operator asks of a node; the node's owner decides by policy whether it is done."""
+
+    id: CommandId
+    issued_at: Time
+    expires_at: Time
+    type: TypeName
+    data: dict[str, Any]
+
+
+class SyncAnswer(Message):
+    """The answer to a sync: a new ticket, what is durably stored, what there is to do."""
+
+    protocol: Version
+    ticket: Ticket
+    acked_through: Annotated[int, Field(ge=0, le=10**15 - 1)]
+    server_time: Time
+    commands: Annotated[tuple[Command, ...], Field(strict=False)]
+
+
+class OrderPlace(Message):
+    """Data of `order.place`. A limit order has a price, a stop order a stop price, a market order neither."""
+
+    exchange: Line
+    symbol: Line
+    side: Literal["buy", "sell"]
+    type: Literal["market", "limit", "stop"]
+    amount: Amount
+    price: Amount | None = None
+    stop_price: Amount | None = None
+    time_in_force: Annotated[Literal["gtc", "ioc"], BeforeValidator(_lower)] = "gtc"
+    reduce_only: bool = False
+
+    @model_validator(mode="after")
+    def _prices_fit_the_type(self) -> OrderPlace:
+        if (self.price is not None) != (self.type == "limit"):
+            raise ValueError("price is for limit orders, and they need one")
+        if (self.stop_price is not None) != (self.type == "stop"):
+            raise ValueError("stop_price is for stop orders, and they need one")
+        return self
+
+
+class OrderCancel(Message):
+    """Data of `order.cancel`."""
+
+    client_order_id: ClientOrderId
+
+
+class CancelAll(Message):
+    """Data of `orders.cancel_all`: everything open, or only what is on that exchange and of that symbol."""
+
+    exchange: Line | None = None
+    symbol: Line | None = None
+
+
+class TradingSwitch(Message):
+    """Data of `trading.pause` and `trading.resume`."""
+
+    reason: Line | None = None
+
+
+class Nothing(Message):
+    """Data of commands that say all by their type."""
+
+
+CommandData = OrderPlace | OrderCancel | CancelAll | TradingSwitch | Nothing
+
+COMMANDS: Final[Mapping[str, type[CommandData]]] = MappingProxyType(
+    {
+        "order.place": OrderPlace,
+        "order.cancel": OrderCancel,
+        "orders.cancel_all": CancelAll,
+        "trading.pause": TradingSwitch,
+        "trading.resume": TradingSwitch,
+        "key.rotate": Nothing,
+        "account.report": Nothing,
+    }
+)
+"""Every type of command and the form of its data."""
+
+
+class UnknownCommand(Malformed):
+    """A command of a type that this version does not know."""
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(model: type[M], body: bytes) -> M:
+    """The message in `body`. Raises Refused (`invalid_payload`, with `errors` that say where), and nothing else."""
+    try:
+        return validate(model, strict_json.loads(body))
+    except Malformed as error:
+        raise Refused(
+            Code.INVALID_PAYLOAD, "not_strict_json", extra={"errors": [{"at": "", "error": str(error)}]}
+        ) from None
+
+
+def validate(model: type[M], value: object) -> M:
+    """The message in a decoded JSON value. Raises Refused as `parse` does."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Refused(Code.INVALID_PAYLOAD, f"not_a_{model.__name__}", extra={"errors": _errors(error)}) from None
+
+
+def encode(message: Message) -> bytes:
+    """The message as the JSON that goes over the wire; optional members that say nothing are left out."""
+    return strict_json.dumps(message.model_dump(mode="json", exclude_defaults=True))
+
+
+def parse_command_data(command_type: str, data: Mapping[str, Any]) -> CommandData:
+    """The data of one command, strictly: an order with a member that we do not know is not the order that was meant.
+
+    Raises UnknownCommand for a type that is not in COMMANDS, and Malformed for data that is not of its form.
+    """
+    model = COMMANDS.get(command_type)
+    if model is None:
+        raise UnknownCommand(f"no command is called {command_type}")
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise Malformed("; ".join(f"{where['at']}: {where['error']}" for where in _errors(error))) from None
+
+
+def _errors(error: ValidationError) -> list[dict[str, str]]:
+    """Where a message is wrong, and how; none of its values, for a log may be read by others than its sender."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        {"at": ".".join(str(part)[:64] for part in each["loc"]), "error": each["msg"].removeprefix("Value error, ")}
+        for each in found[:_MOST_ERRORS]
+    ]
