@@ -1,0 +1,232 @@
+"""The owner's limits, and the one place where an order is held against them.
+
+`check` is asked before an order exists, with every order that may still trade counted in, so that what it allows can
+all fill at once and still be inside. The rules, in the order in which they are asked; the first that says no is named:
+
+    exchange, symbol, side, order_type     what may be traded at all
+    reduce_only                            an order that says it only reduces must do so in fact
+    no_price                               nothing can be weighed before the market has told a price
+    price_collar                           no price worse for the owner than the last trade allows
+  and, for whatever adds risk:
+    paused_by_owner, paused_by_server,     new risk is stopped, and why
+    suspended, daily_loss
+    unknown_order                          an order of this symbol may or may not exist
+    orders_per_minute                      of the market's time
+    max_order_notional, max_position_notional, max_total_notional
+
+An order reduces when it trades against the position by no more than is left of it once every open order against it has
+filled. Such exits, and cancels, stay allowed whatever happened: pauses and amounts do not hold them back. A stop that
+reduces is protection, so its trigger may lie outside the collar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+
+from node_agent.core.market import OrderRequest, OrderType, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the owner wrote down. Notionals are in the quote currency; no server can change any of it."""
+
+    exchanges: frozenset[str]
+    symbols: frozenset[str]
+    order_types: frozenset[OrderType]
+    max_order_notional: Decimal
+    max_position_notional: Decimal
+    """Of one symbol, its open orders on the same side included."""
+    max_total_notional: Decimal
+    """Of all positions and all open orders."""
+    orders_per_minute: int
+    daily_loss: Decimal
+    """Loss since the start of the market's day (UTC), open positions at the last price, at which new risk stops."""
+    price_collar: Decimal
+    """Fraction of the last trade's price by which a price may be worse than it."""
+    server_commands: bool
+    """Whether orders, cancels and pauses are taken from the server at all."""
+    sides: frozenset[Side] = frozenset(Side)
+
+    @property
+    def digest(self) -> str:
+        """Names these limits: equal for equal limits, SHA-256 in hex."""
+        limits = {
+            "exchanges": sorted(self.exchanges),
+            "symbols": sorted(self.symbols),
+            "sides": sorted(self.sides),
+            "order_types": sorted(self.order_types),
+            "max_order_notional": _canonical(self.max_order_notional),
+            "max_position_notional": _canonical(self.max_position_notional),
+            "max_total_notional": _canonical(self.max_total_notional),
+            "orders_per_minute": self.orders_per_minute,
+            "daily_loss": _canonical(self.daily_loss),
+            "price_collar": _canonical(self.price_collar),
+            "server_commands": self.server_commands,
+        }
+        return hashlib.sha256(json.dumps(limits, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+NOTHING = Policy(
+    exchanges=frozenset(),
+    symbols=frozenset(),
+    order_types=frozenset(),
+    max_order_notional=Decimal(0),
+    max_position_notional=Decimal(0),
+    max_total_notional=Decimal(0),
+    orders_per_minute=0,
+    daily_loss=Decimal(0),
+    price_collar=Decimal(0),
+    server_commands=False,
+)
+"""Allows nothing: what holds until the owner's limits have been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is at risk already, as one order's symbol sees it."""
+
+    last: Decimal | None
+    """The last trade's price."""
+    position: Decimal = Decimal(0)
+    """In the base currency, negative when short."""
+    open_buys: Decimal = Decimal(0)
+    """Notional that open buys of this symbol may still add."""
+    open_sells: Decimal = Decimal(0)
+    closable: Decimal = Decimal(0)
+    """How much of the position no open order closes yet, in the base currency."""
+    total: Decimal = Decimal(0)
+    """Notional of all positions and of all open orders that add risk."""
+    recent_orders: int = 0
+    """Orders placed within the last minute of the market's time."""
+    stopped_by: tuple[str, ...] = ()
+    """Rules that hold back new risk now."""
+    unknown_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Yes, or the rule that says no."""
+
+    rule: str | None
+    detail: str = ""
+    reduces: bool = False
+    """The order is an exit."""
+    notional: Decimal = Decimal(0)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the order may be placed."""
+        return self.rule is None
+
+
+def notional(order: OrderRequest, last: Decimal) -> Decimal:
+    """The most that the order can come to in the quote currency, fees aside, as seen at the last price.
+
+    A sell below the market trades at the market; a stop that the market has passed does so too.
+    """
+    price = order.price if order.price is not None else order.stop_price
+    if price is None:
+        return order.amount * last
+    if order.side is Side.SELL or order.type is OrderType.STOP:
+        price = max(price, last)
+    return order.amount * price
+
+
+def reduces(order: OrderRequest, exposure: Exposure) -> bool:
+    """Whether the order can only make the position smaller."""
+    against = exposure.position > 0 if order.side is Side.SELL else exposure.position < 0
+    return against and order.amount <= exposure.closable
+
+
+def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest) -> Verdict:
+    """Hold one order against the limits. The order is already rounded to the market's steps."""
+    refusal = _scope(policy, exchange, order)
+    if refusal is not None:
+        return refusal
+    exit_only = reduces(order, exposure)
+    if order.reduce_only and not exit_only:
+        return Verdict("reduce_only", f"no more than {_canonical(exposure.closable)} can be closed by it")
+    last = exposure.last
+    if last is None:
+        return Verdict(None, reduces=True) if exit_only else Verdict("no_price", "the market has told no price yet")
+    refusal = _collar(policy, order, last, exit_only)
+    if refusal is not None:
+        return refusal
+    worth = notional(order, last)
+    if exit_only:
+        return Verdict(None, reduces=True, notional=worth)
+    return _stopped(exposure) or _rate(policy, exposure) or _amounts(policy, exposure, order, worth, last)
+
+
+def _scope(policy: Policy, exchange: str, order: OrderRequest) -> Verdict | None:
+    if exchange not in policy.exchanges:
+        return Verdict("exchange", f"{exchange} is not among the owner's exchanges")
+    if order.symbol not in policy.symbols:
+        return Verdict("symbol", f"{order.symbol} is not among the owner's symbols")
+    if order.side not in policy.sides:
+        return Verdict("side", f"the owner does not {order.side}")
+    if order.type not in policy.order_types:
+        return Verdict("order_type", f"the owner places no {order.type} orders")
+    return None
+
+
+def _collar(policy: Policy, order: OrderRequest, last: Decimal, exit_only: bool) -> Verdict | None:
+    if order.type is OrderType.STOP and exit_only:
+        return None
+    price = order.price if order.price is not None else order.stop_price
+    if price is None:
+        return None
+    if order.side is Side.BUY:
+        bound = last * (1 + policy.price_collar)
+        worse = price > bound
+    else:
+        bound = last * (1 - policy.price_collar)
+        worse = price < bound
+    if not worse:
+        return None
+    return Verdict(
+        "price_collar", f"{_canonical(price)} is worse than {_canonical(bound)}, the last price being {_canonical(last)}"
+    )
+
+
+def _stopped(exposure: Exposure) -> Verdict | None:
+    if exposure.stopped_by:
+        return Verdict(exposure.stopped_by[0], "new risk is stopped")
+    if exposure.unknown_order:
+        return Verdict("unknown_order", "an order of this symbol may or may not exist, and is being looked for")
+    return None
+
+
+def _rate(policy: Policy, exposure: Exposure) -> Verdict | None:
+    if exposure.recent_orders >= policy.orders_per_minute:
+        return Verdict("orders_per_minute", f"{exposure.recent_orders} within the last minute")
+    return None
+
+
+def _amounts(policy: Policy, exposure: Exposure, order: OrderRequest, worth: Decimal, last: Decimal) -> Verdict:
+    if worth > policy.max_order_notional:
+        return Verdict("max_order_notional", _above(worth, policy.max_order_notional))
+    held = exposure.position * last
+    if order.side is Side.BUY:
+        position = held + exposure.open_buys + worth
+    else:
+        position = -held + exposure.open_sells + worth
+    if position > policy.max_position_notional:
+        return Verdict("max_position_notional", _above(position, policy.max_position_notional))
+    total = exposure.total + worth
+    if total > policy.max_total_notional:
+        return Verdict("max_total_notional", _above(total, policy.max_total_notional))
+    return Verdict(None, notional=worth)
+
+
+def _above(value: Decimal, limit: Decimal) -> str:
+    return f"{_canonical(value)} is above {_canonical(limit)}"
+
+
+def _canonical(value: Decimal) -> str:
+    """Plain notation without trailing zeros: equal values give equal texts."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
