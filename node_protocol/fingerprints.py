@@ -73,7 +73,7 @@ class Similarity(NamedTuple):
 
 
 def is_junk(value: str) -> bool:
-    """Whether a value is one that makers leave in place of a serial: empty, all zeros, all Fs, "To be filled by O.E.M."."""
+    """Whether a value is one that makers leave in place of a serial: empty, zeros, Fs, "To be filled by O.E.M."."""
     text = value.strip().lower()
     return not text or text in _JUNK or _ALL_ZERO_OR_F.fullmatch(text) is not None
 
@@ -100,5 +100,5 @@ def compare(one: Mapping[str, str], other: Mapping[str, str]) -> Similarity:
 
 
 def on_one_machine(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two nodes share a machine: equal `machine_id`, or equal `boot`. Equal models of hardware are not enough."""
+    """Whether two nodes share a machine: equal `machine_id` or `boot`. Equal models of hardware are not enough."""
     return any(name in one and one[name] == other.get(name) for name in ("machine_id", "boot"))

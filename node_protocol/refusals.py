@@ -90,8 +90,8 @@ class Malformed(NodeProtocolError, ValueError):
 class Refused(NodeProtocolError):
     """A message is not accepted.
 
-    `code` goes over the wire, and `detail` and `extra` with it, so they must give nothing away; `reason` is for logs and
-    metrics alone. `signed` says that the signature was good, so that the refusal is itself to be signed.
+    `code` goes over the wire, and `detail` and `extra` with it, so they must give nothing away; `reason` is for logs
+    and metrics alone. `signed` says that the signature was good, so that the refusal is itself to be signed.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ with the parameters created, nonce, keyid, alg and tag, each once, in any order.
     2. MAC       `Unverified.check`: signature and digest, each compared once in constant time; gives `SignatureFacts`
     3. meaning   freshness, nonce and what follows are the verifier's: there is no clock here
 
-`verify_request` and `verify_response` are steps 1 and 2 for who has one key at hand. Every refusal is `Refused` with code
-`unauthenticated`; only its `reason`, for logs, tells one from another. Signing something illegal raises `Misuse`.
+`verify_request` and `verify_response` are steps 1 and 2 for who has one key at hand. Every refusal is `Refused` with the
+code `unauthenticated`; only its `reason`, for logs, tells one from another. Signing what is illegal raises `Misuse`.
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ def sign_response(
 ) -> list[tuple[str, str]]:
     """The headers that make `body` the signed answer to the one request whose MAC is `request_signature`.
 
-    `content_type` is by default `application/json` below status 400 and `application/problem+json` from there on. Raises
-    Misuse for what no verifier would take.
+    `content_type` is by default `application/json` below status 400 and `application/problem+json` from there on.
+    Raises Misuse for what no verifier would take.
     """
     if not 100 <= status <= 599:
         raise Misuse(f"{status} is no HTTP status")

@@ -39,7 +39,7 @@ def loads(body: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """`value` as compact UTF-8 JSON. Raises ValueError for NaN and Infinity, TypeError for what JSON has no word for."""
+    """`value` as compact UTF-8 JSON. Raises ValueError for NaN, TypeError for what JSON has no word for."""
     return _ENCODER.encode(value).encode("utf-8")
 
 

@@ -1,0 +1,121 @@
+"""One request, judged by itself: its form, its signature, its freshness. Pure: key and clock are parameters.
+
+The order is fixed, and each refusal says whether the signature was good by then, for then it is itself to be signed:
+
+    form, key, signature and digest    `unauthenticated`, unsigned, one answer for all
+    freshness                          `stale`, signed, with the server's time
+
+What needs memory (nonce, ticket, fingerprint) comes after, in `verifier.verifier`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from node_protocol import REPLAY_WINDOW, refusals
+from node_protocol.encoding import format_time
+from node_protocol.handshake import parse_key_id
+from node_protocol.refusals import Code
+from node_protocol.signatures import MacKey, Scheme, SignatureFacts, Unverified, parse_request
+from verifier.clones import Decision
+
+
+class SignedRequest(NamedTuple):
+    """A request as it came over the wire, before anything was made of it."""
+
+    method: str
+    path: str
+    """The raw request target, query and escapes included: never one that was parsed and put together again."""
+    headers: Sequence[tuple[str, str]]
+    """Every line, in order, repeated ones too."""
+    body: bytes
+    peer: str | None = None
+    """The address it came from, for evidence alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """One version of a node's key, as the server's key source gives it."""
+
+    node_id: str
+    key_id: str
+    mac: MacKey
+    revoked: bool = False
+
+    @classmethod
+    def of(cls, key_id: str, key: bytes) -> NodeKey:
+        """The key under a node's key id, `n_….1`. Raises Malformed or Misuse for what is none."""
+        return cls(parse_key_id(key_id).node_id, key_id, MacKey(key))
+
+
+class Authenticated(NamedTuple):
+    """A sender whose signature was good."""
+
+    key: NodeKey
+    facts: SignatureFacts
+
+
+class Refused(refusals.Refused):
+    """A request that is not accepted: `code` for the wire, `reason` for logs, and who is to get a signed answer."""
+
+    def __init__(
+        self, cause: refusals.Refused, sender: Authenticated | None = None, decision: Decision | None = None
+    ) -> None:
+        super().__init__(cause.code, cause.reason, detail=cause.detail, extra=cause.extra, signed=sender is not None)
+        self.sender = sender
+        """The authenticated sender; None when the signature was not good, and then the refusal goes out unsigned."""
+        self.decision = decision
+        """What was decided about the node's state, with its evidence; None when it did not come to that."""
+
+    @property
+    def key(self) -> NodeKey | None:
+        """The sender's key."""
+        return self.sender.key if self.sender else None
+
+    @property
+    def facts(self) -> SignatureFacts | None:
+        """What the sender's signature says."""
+        return self.sender.facts if self.sender else None
+
+
+def parse(request: SignedRequest, *, authorities: Collection[str], scheme: Scheme, tag: str) -> Unverified:
+    """The form of a request. Raises Refused (`unauthenticated`)."""
+    try:
+        return parse_request(
+            method=request.method,
+            path=request.path,
+            headers=request.headers,
+            authorities=authorities,
+            scheme=scheme,
+            tag=tag,
+        )
+    except refusals.Refused as error:
+        raise Refused(error) from None
+
+
+def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes) -> Authenticated:
+    """The sender, once signature and digest are seen to be good. None is an unknown key, and costs the same.
+
+    Raises Refused (`unauthenticated`).
+    """
+    try:
+        facts = unverified.check(key.mac if key else None, body)
+    except refusals.Refused as error:
+        raise Refused(error) from None
+    if key is None or key.key_id != facts.key_id:
+        raise Refused(refusals.Refused(Code.UNAUTHENTICATED, "unknown_key"))
+    return Authenticated(key, facts)
+
+
+def fresh(created: int, now: int) -> bool:
+    """Whether a message made at `created` may be taken at `now`, both in Unix seconds: 120 s apart is, 121 s is not."""
+    return abs(now - created) <= REPLAY_WINDOW
+
+
+def stale(now: int) -> refusals.Refused:
+    """The refusal of a message out of the window; the node learns from it what time it is."""
+    server_time = format_time(datetime.fromtimestamp(now, UTC))
+    return refusals.Refused(Code.STALE, "created_outside_window", extra={"server_time": server_time})
