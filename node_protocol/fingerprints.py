@@ -92,11 +92,13 @@ def digest(components: Mapping[str, str]) -> str:
 
 def compare(one: Mapping[str, str], other: Mapping[str, str]) -> Similarity:
     """How alike two fingerprints of salted components are, whichever comes first."""
-    both = one.keys() & other.keys() & WEIGHTS.keys()
-    return Similarity(
-        equal=sum(WEIGHTS[name] for name in both if one[name] == other[name]),
-        present=sum(WEIGHTS[name] for name in both),
-    )
+    equal = present = 0
+    for name, weight in WEIGHTS.items():
+        if name in one and name in other:
+            present += weight
+            if one[name] == other[name]:
+                equal += weight
+    return Similarity(equal, present)
 
 
 def on_one_machine(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,15 +30,20 @@ from node_protocol.refusals import Code, Malformed, Refused
 
 _MOST_ERRORS: Final = 10
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?", re.ASCII)
+_NO_DECIMAL: Final = 'not a decimal string, such as "0.015"'
 _MONEY: Final = frozenset(("amount", "filled", "price", "average_price", "stop_price", "fee", "equity"))
 """Members of an event's `data` that are decimal strings wherever they stand."""
 
 
 def parse_decimal(text: object) -> Decimal:
     """The number in a decimal string of plain notation, `-12.50`. Raises Malformed for JSON numbers and all else."""
-    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
-        raise Malformed('not a decimal string, such as "0.015"')
+    if not _is_decimal(text):
+        raise Malformed(_NO_DECIMAL)
     return Decimal(text)
+
+
+def _is_decimal(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
 
 
 def format_decimal(number: Decimal) -> str:
@@ -88,10 +94,8 @@ def _lower(value: object) -> object:
 
 def _money_is_text(data: dict[str, Any]) -> dict[str, Any]:
     for name in _MONEY & data.keys():
-        try:
-            parse_decimal(data[name])
-        except Malformed as error:
-            raise Malformed(f"{name}: {error}") from None
+        if not _is_decimal(data[name]):
+            raise Malformed(f"{name}: {_NO_DECIMAL}")
     return data
 
 
@@ -217,12 +221,7 @@ class Event(Message):
     id: EventId
     at: Time
     type: TypeName
-    data: Annotated[dict[str, Any], Field(strict=False)]
-
-    @model_validator(mode="after")
-    def _money_is_text(self) -> Event:
-        _money_is_text(self.data)
-        return self
+    data: Annotated[dict[str, Any], AfterValidator(_money_is_text)]
 
 
 class SyncRequest(Message):

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
+from pydantic_core import from_json, to_json
+
 from node_protocol.refusals import Malformed
 
 MAX_DEPTH: Final = 32
@@ -20,6 +22,19 @@ def loads(body: bytes) -> Any:
     """The one value in `body`. Raises Malformed, and nothing else, whatever the bytes are."""
     if _too_deep(body):
         raise Malformed(f"more than {MAX_DEPTH} levels deep")
+    try:
+        value = from_json(body, allow_inf_nan=False)
+        # This parser is fast and lenient. But where writing the value gives the same bytes again, these had no name
+        # twice, nothing behind the value and no second spelling: what nodes send is like that.
+        if to_json(value) == body:
+            return value
+    except ValueError:
+        pass
+    return _loads_any(body)
+
+
+def _loads_any(body: bytes) -> Any:
+    """As `loads`, for JSON that is spelled in any legal way."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

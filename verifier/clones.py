@@ -18,8 +18,8 @@ Two holders of one state show a void ticket at the third request between them at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from node_protocol import REPLAY_WINDOW, fingerprints
@@ -61,16 +61,14 @@ class Cause(StrEnum):
     STOLEN_KEY = "stolen_key"
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A fingerprint that the server has: its digest and its salted components."""
 
     digest: str
     components: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """One request as evidence keeps it."""
 
     session: str
@@ -82,8 +80,7 @@ class Sighting:
     """The server's clock, Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(NamedTuple):
     """All that the server remembers of one node to tell it from its copies."""
 
     issued: str
@@ -102,8 +99,7 @@ class NodeState:
     suspended_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How a request stands to the node's past."""
 
     continuity: Continuity
@@ -111,15 +107,14 @@ class Verdict:
     score: float
     """Likeness to the baseline, 0 to 1; of no meaning when the place is `insufficient`."""
     cause: Cause | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = MappingProxyType({})
     """Both sides of a fork or of a move: session, number, ticket, fingerprint, address, time."""
 
 
 _NOT_COMPARED: Final = Verdict(Continuity.UNKNOWN, Place.INSUFFICIENT, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of a request: the next state always, and a refusal or none."""
 
     state: NodeState
@@ -173,7 +168,7 @@ def decide(
         if len(late) >= _MOST_SUPERSEDED:
             return _fork(state, look, Refused(Code.TICKET_CONFLICT, "superseded_too_often"))
         verdict = Verdict(Continuity.LATE, look.place, look.score)
-        return Decision(replace(state, superseded_at=late), verdict, Refused(Code.SUPERSEDED, "number_not_above_last"))
+        return Decision(state._replace(superseded_at=late), verdict, Refused(Code.SUPERSEDED, "number_not_above_last"))
     if not would_take(state, message.ticket):
         return _fork(state, look, Refused(Code.TICKET_CONFLICT, "void_ticket"))
 
@@ -181,8 +176,7 @@ def decide(
     if look.place is Place.ELSEWHERE:
         verdict = Verdict(continuity, look.place, look.score, evidence=_evidence(state, look.sighting))
         return Decision(state, verdict, Refused(Code.FINGERPRINT_MISMATCH, "other_machine"))
-    moved = replace(
-        _remember(state, machine, look.place),
+    moved = _remember(state, machine, look.place)._replace(
         issued=next_ticket(state.issued, ticket_random),
         shown=message.ticket,
         last=look.sighting,
@@ -222,20 +216,20 @@ def _compare(baseline: Machine, machine: Machine, sighting: Sighting) -> _Look:
 def _remember(state: NodeState, machine: Machine, place: Place) -> NodeState:
     """The state with this machine as the one seen last; a drifted one becomes the baseline in the end."""
     if machine.digest == state.baseline.digest:
-        return replace(state, seen=None, drifting=0)
+        return state._replace(seen=None, drifting=0)
     if place is not Place.DRIFT:
-        return replace(state, seen=machine, drifting=0)
+        return state._replace(seen=machine, drifting=0)
     same_again = state.seen is not None and state.seen.digest == machine.digest
     drifting = state.drifting + 1 if same_again else 1
     if drifting >= DRIFT_SYNCS:
-        return replace(state, baseline=machine, seen=None, drifting=0)
-    return replace(state, seen=machine, drifting=drifting)
+        return state._replace(baseline=machine, seen=None, drifting=0)
+    return state._replace(seen=machine, drifting=drifting)
 
 
 def _fork(state: NodeState, look: _Look, refusal: Refused) -> Decision:
     evidence = _evidence(state, look.sighting)
     verdict = Verdict(Continuity.FORKS, look.place, look.score, _cause(state, look), evidence)
-    return Decision(replace(state, suspended_at=look.sighting.at), verdict, refusal)
+    return Decision(state._replace(suspended_at=look.sighting.at), verdict, refusal)
 
 
 def _cause(state: NodeState, look: _Look) -> Cause:

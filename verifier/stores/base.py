@@ -86,7 +86,7 @@ def state_to_json(state: NodeState) -> dict[str, Any]:
         "baseline": _machine_to_json(state.baseline),
         "seen": _machine_to_json(state.seen) if state.seen else None,
         "drifting": state.drifting,
-        "last": {name: getattr(state.last, name) for name in Sighting.__dataclass_fields__} if state.last else None,
+        "last": state.last._asdict() if state.last else None,
         "superseded_at": list(state.superseded_at),
         "suspended_at": state.suspended_at,
     }
