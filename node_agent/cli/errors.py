@@ -1,9 +1,9 @@
-"""How a command of `node-agent` fails: one lower-case line, then hints, on stderr, and an exit code that says whose turn it is.
+"""How a command of `node-agent` fails: one lower-case line, then hints, on stderr, and an exit code that says why.
 
     node-agent: error: the vault cannot be opened with this key
     hint: name the key file that `node-agent init` was given
 
-The line starts in lower case, has no full stop, and names the file or flag that is at fault; each hint is one thing to do.
+The line starts in lower case, has no full stop, and names the file or flag at fault; each hint is one thing to do.
 
     code  meaning
     0     ok
@@ -41,7 +41,7 @@ class CliError(click.ClickException):
     def __init__(self, message: str, *hints: str, exit_code: Exit = Exit.NO) -> None:
         super().__init__(" ".join(message.split()))
         self.hints = hints
-        self.exit_code = int(exit_code)
+        self.exit_code = int(exit_code)  # type: ignore[misc]  # click declares it for the class
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line and its hints."""

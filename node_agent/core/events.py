@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from node_agent.core.market import Candle, ExchangeOrder, Fill, Market
 from node_agent.core.policy import Policy
+from node_agent.strategies.interface import Strategy
 from node_protocol.messages import Command
 
 
@@ -40,7 +41,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process is up: the owner's limits were read, and the exchange was asked about every order not known to have ended."""
+    """The process is up: the limits were read, and the exchange was asked about every order that may not have ended."""
 
     at: datetime
     version: str
@@ -53,6 +54,7 @@ class Started:
     """By client order id."""
     fills: tuple[Fill, ...] = ()
     """Fills since the last one that the journal holds, oldest first."""
+    strategies: tuple[Strategy, ...] = ()
     can_rotate_key: bool = False
 
 
@@ -135,7 +137,7 @@ class BalancesTold:
 
 @dataclass(frozen=True, slots=True)
 class CommandsArrived:
-    """Commands of a verified answer, in its order, that were never seen before. `at` decides whether they have expired."""
+    """Commands of a verified answer, in its order, never seen before. `at` decides whether they have expired."""
 
     commands: tuple[Command, ...]
     at: datetime

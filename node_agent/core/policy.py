@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.core.market import OrderRequest, OrderType, Side
+from node_protocol.messages import format_decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ class Policy:
             "symbols": sorted(self.symbols),
             "sides": sorted(self.sides),
             "order_types": sorted(self.order_types),
-            "max_order_notional": _canonical(self.max_order_notional),
-            "max_position_notional": _canonical(self.max_position_notional),
-            "max_total_notional": _canonical(self.max_total_notional),
+            "max_order_notional": format_decimal(self.max_order_notional),
+            "max_position_notional": format_decimal(self.max_position_notional),
+            "max_total_notional": format_decimal(self.max_total_notional),
             "orders_per_minute": self.orders_per_minute,
-            "daily_loss": _canonical(self.daily_loss),
-            "price_collar": _canonical(self.price_collar),
+            "daily_loss": format_decimal(self.daily_loss),
+            "price_collar": format_decimal(self.price_collar),
             "server_commands": self.server_commands,
         }
         return hashlib.sha256(json.dumps(limits, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -148,7 +149,7 @@ def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest
         return refusal
     exit_only = reduces(order, exposure)
     if order.reduce_only and not exit_only:
-        return Verdict("reduce_only", f"no more than {_canonical(exposure.closable)} can be closed by it")
+        return Verdict("reduce_only", f"no more than {format_decimal(exposure.closable)} can be closed by it")
     last = exposure.last
     if last is None:
         return Verdict(None, reduces=True) if exit_only else Verdict("no_price", "the market has told no price yet")
@@ -187,9 +188,7 @@ def _collar(policy: Policy, order: OrderRequest, last: Decimal, exit_only: bool)
         worse = price < bound
     if not worse:
         return None
-    return Verdict(
-        "price_collar", f"{_canonical(price)} is worse than {_canonical(bound)}, the last price being {_canonical(last)}"
-    )
+    return Verdict("price_collar", f"{format_decimal(price)} is worse than {format_decimal(bound)}")
 
 
 def _stopped(exposure: Exposure) -> Verdict | None:
@@ -210,10 +209,7 @@ def _amounts(policy: Policy, exposure: Exposure, order: OrderRequest, worth: Dec
     if worth > policy.max_order_notional:
         return Verdict("max_order_notional", _above(worth, policy.max_order_notional))
     held = exposure.position * last
-    if order.side is Side.BUY:
-        position = held + exposure.open_buys + worth
-    else:
-        position = -held + exposure.open_sells + worth
+    position = worth + (held + exposure.open_buys if order.side is Side.BUY else exposure.open_sells - held)
     if position > policy.max_position_notional:
         return Verdict("max_position_notional", _above(position, policy.max_position_notional))
     total = exposure.total + worth
@@ -223,10 +219,4 @@ def _amounts(policy: Policy, exposure: Exposure, order: OrderRequest, worth: Dec
 
 
 def _above(value: Decimal, limit: Decimal) -> str:
-    return f"{_canonical(value)} is above {_canonical(limit)}"
-
-
-def _canonical(value: Decimal) -> str:
-    """Plain notation without trailing zeros: equal values give equal texts."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{format_decimal(value)} is above {format_decimal(limit)}"

@@ -1,0 +1,1 @@
+"""The mind of the node: pure decisions, values in and values out."""

@@ -1,0 +1,139 @@
+"""The market's clock and what follows from it: prices, the market's day and its loss, snapshots of the account.
+
+The day is the market's (UTC, by candle times). Its baseline is what the node's trading had come to when it began; it is
+kept in the journal, so a restart forgets no loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from node_agent.core import memory
+from node_agent.core.effects import ReadBalances
+from node_agent.core.events import BalancesTold
+from node_agent.core.market import Candle, Fill, Side
+from node_agent.core.pauses import lift, pause
+from node_agent.core.risk import MINUTE, day_loss, result
+from node_agent.core.state import DAILY_LOSS, Day, Holding, State
+from node_agent.core.turn import Turn
+from node_protocol.messages import format_decimal
+
+SNAPSHOT_EVERY: Final = timedelta(minutes=15)
+"""Of the market's time."""
+
+
+def take_price(turn: Turn, candle: Candle) -> bool:
+    """Let the market's clock and price go on to this candle. False when it is not newer than the last of its symbol."""
+    state = turn.state
+    before = state.candles_at.get(candle.symbol)
+    if before is not None and candle.at <= before:
+        return False
+    market_at = candle.at if state.market_at is None else max(state.market_at, candle.at)
+    turn.change(
+        market_at=market_at,
+        candles_at={**state.candles_at, candle.symbol: candle.at},
+        prices={**state.prices, candle.symbol: candle.close},
+        placed=tuple(at for at in state.placed if at > market_at - MINUTE),
+    )
+    begin_day(turn, market_at)
+    stop_at_loss(turn)
+    if state.snapshot_at is None or market_at - state.snapshot_at >= SNAPSHOT_EVERY:
+        turn.change(snapshot_at=market_at)
+        read_balances(turn)
+    turn.remember("market", memory.market(turn.state))
+    return True
+
+
+def begin_day(turn: Turn, market_at: datetime) -> None:
+    """Begin a new day of the market when it is one; yesterday's loss stops nothing any more."""
+    day = turn.state.day
+    if day is not None and market_at.date() <= day.date:
+        return
+    turn.change(day=Day(market_at.date(), result(turn.state)))
+    lift(turn, DAILY_LOSS, by="rule")
+
+
+def stop_at_loss(turn: Turn) -> None:
+    """Stop new risk when the day's loss has reached the owner's limit."""
+    lost = day_loss(turn.state)
+    if lost > 0 and lost >= turn.state.policy.daily_loss:
+        limit = format_decimal(turn.state.policy.daily_loss)
+        pause(turn, DAILY_LOSS, by="rule", reason=f"lost {format_decimal(lost)} today, the limit is {limit}")
+
+
+def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
+    """Count one fill into what the node, and the strategy that asked for it, hold."""
+    begin_day(turn, fill.at if turn.state.market_at is None else turn.state.market_at)
+    state = turn.state
+    held = state.holdings.get(fill.symbol, Holding())
+    sign = 1 if fill.side is Side.BUY else -1
+    market = state.markets.get(fill.symbol)
+    base_fee = fill.fee if market is not None and fill.fee_currency == market.base else Decimal(0)
+    quote_fee = fill.fee if market is not None and fill.fee_currency == market.quote else Decimal(0)
+    change = sign * fill.amount - base_fee
+    cash = held.cash - sign * fill.price * fill.amount - quote_fee
+    turn.change(
+        holdings={**state.holdings, fill.symbol: Holding(held.amount + change, cash)},
+        prices={fill.symbol: fill.price, **state.prices},
+    )
+    turn.fact("holdings", memory.holdings(turn.state))
+    if strategy is not None and (theirs := state.strategy_books.get(strategy)) is not None:
+        books = {**state.strategy_books, strategy: replace(theirs, position=theirs.position + change)}
+        turn.change(strategy_books=books)
+        turn.fact("strategies", memory.strategies(turn.state))
+    turn.remember("market", memory.market(turn.state))
+    stop_at_loss(turn)
+    read_balances(turn)
+
+
+def read_balances(turn: Turn) -> None:
+    """Have a snapshot made. While balances are being read, one more reading covers all that happens meanwhile."""
+    if turn.state.reading_balances:
+        turn.change(read_again=True)
+        return
+    turn.change(reading_balances=True)
+    turn.do(ReadBalances())
+
+
+def take_balances(turn: Turn, event: BalancesTold) -> None:
+    """Report the account as the exchange tells it, valued at the last prices."""
+    again = turn.state.read_again
+    turn.change(reading_balances=False, read_again=False)
+    if event.balances is not None:
+        state = turn.state
+        currency, equity = _equity(state, event)
+        snapshot = {
+            "equity": format_decimal(equity),
+            "currency": currency,
+            "positions": {
+                symbol: format_decimal(held.amount) for symbol, held in state.holdings.items() if held.amount
+            },
+            "balances": {name: format_decimal(amount) for name, amount in event.balances.items()},
+        }
+        if state.market_at is not None:
+            snapshot["market_at"] = memory.time(state.market_at)
+        turn.report("account.snapshot", **snapshot)
+        turn.fact("account", {**snapshot, "at": memory.time(turn.at)})
+    if again:
+        read_balances(turn)
+
+
+def _equity(state: State, event: BalancesTold) -> tuple[str, Decimal]:
+    """The account's currency (the quote of what is traded), and balances in it at the last prices.
+
+    A currency without a market in it counts for nothing.
+    """
+    balances = event.balances or {}
+    traded = [state.markets[symbol] for symbol in sorted(state.markets) if symbol in state.policy.symbols]
+    markets = traded or [state.markets[symbol] for symbol in sorted(state.markets)]
+    if not markets:
+        return "", Decimal(0)
+    currency = markets[0].quote
+    equity = balances.get(currency, Decimal(0))
+    for market in markets:
+        if market.quote == currency:
+            equity += balances.get(market.base, Decimal(0)) * state.prices.get(market.symbol, Decimal(0))
+    return currency, equity

@@ -1,0 +1,199 @@
+"""What exchanges tell of our orders, and what follows: adopt, look, send again, give up, count a fill once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from node_agent.core.account import book
+from node_agent.core.effects import After, Cancel, LookFor, ReadFills, Submit
+from node_agent.core.events import CancelFailed, Failure, LookedFor, Lookup, SubmitFailed
+from node_agent.core.market import ExchangeOrder, ExchangeStatus, Fill
+from node_agent.core.orders import ENDED, Move, Order, OrderState
+from node_agent.core.pauses import cancel
+from node_agent.core.reconcile import Finding, decide
+from node_agent.core.turn import Turn
+from node_protocol.messages import format_decimal
+
+_LONGEST_WAIT: Final = 30.0
+"""Seconds between two tries, at the most."""
+_FILLS_WAIT: Final = 1.0
+"""Seconds that fills may lag behind the end that they led to before they are asked for."""
+
+_END_MOVES: Final = {
+    ExchangeStatus.FILLED: Move.FILLED_WHOLLY,
+    ExchangeStatus.CANCELLED: Move.CANCELLED,
+    ExchangeStatus.EXPIRED: Move.EXPIRED,
+    ExchangeStatus.REJECTED: Move.REJECTED,
+}
+
+
+def take_fill(turn: Turn, fill: Fill) -> None:
+    """Count a fill and report it, once. One of an order that is not ours is written down, said, and not counted."""
+    order = turn.state.orders.get(fill.client_order_id)
+    if order is None:
+        turn.fill(fill)
+        turn.note(f"fill {fill.trade_id} of {fill.symbol} is of an order that is not ours: {fill.client_order_id}")
+        return
+    if fill.trade_id in order.trade_ids:
+        return
+    turn.fill(fill)
+    book(turn, fill, order.strategy)
+    turn.report(
+        "trade",
+        client_order_id=fill.client_order_id,
+        trade_id=fill.trade_id,
+        exchange=order.exchange,
+        symbol=fill.symbol,
+        side=str(fill.side),
+        price=format_decimal(fill.price),
+        amount=format_decimal(fill.amount),
+        fee=format_decimal(fill.fee),
+        fee_currency=fill.fee_currency,
+        liquidity=str(fill.liquidity),
+    )
+    order = replace(
+        turn.state.orders[order.client_order_id],
+        filled=order.filled + fill.amount,
+        filled_quote=order.filled_quote + fill.amount * fill.price,
+        trade_ids=(*order.trade_ids, fill.trade_id),
+    )
+    if order.filled > order.amount:
+        turn.note(f"order {order.client_order_id} has filled more than its amount")
+    if order.filled >= order.amount:
+        turn.move(_settled(order), Move.FILLED_WHOLLY)
+        return
+    order = turn.move(order, Move.FILLED_PARTLY)
+    if order.told is not None and order.filled >= order.told.filled:
+        _settle(turn, order, order.told)
+
+
+def take_told(turn: Turn, told: ExchangeOrder) -> None:
+    """Take in how the exchange says that an order stands. What it says may be late, or said before."""
+    order = turn.state.orders.get(told.client_order_id)
+    if order is None:
+        return
+    if order.ended:
+        _told_after_end(turn, order, told)
+        return
+    order = replace(order, exchange_order_id=told.exchange_order_id, unsent=False, tries=0)
+    if told.status is ExchangeStatus.OPEN:
+        order = turn.move(order, Move.OPENED)
+    if told.filled > order.filled:
+        if order.told is None:
+            turn.do(After(_FILLS_WAIT, order.client_order_id))
+        turn.put(replace(order, told=told))
+    else:
+        _settle(turn, order, told)
+    order = turn.state.orders[order.client_order_id]
+    if order.cancel_wanted:
+        cancel(turn, order)
+
+
+def take_submit_failure(turn: Turn, event: SubmitFailed) -> None:
+    """The exchange did not take the order, or we do not know whether it did."""
+    order = turn.state.orders.get(event.client_order_id)
+    if order is None or order.state is not OrderState.SUBMITTING or order.exchange_order_id is not None:
+        return
+    if event.failure is Failure.REFUSED:
+        turn.move(order, Move.REJECTED, reason=event.reason)
+    elif event.failure is Failure.UNKNOWN:
+        turn.move(order, Move.LOSE, reason=event.reason)
+        turn.do(LookFor(order.client_order_id, order.symbol))
+    elif order.cancel_wanted:
+        turn.move(order, Move.ABANDON, reason="cancelled before it reached the exchange")
+    else:
+        _again_later(turn, replace(order, unsent=True))
+
+
+def take_cancel_failure(turn: Turn, event: CancelFailed) -> None:
+    """A cancel came to nothing: look when the exchange refused it, else try again until the order has ended."""
+    order = turn.state.orders.get(event.client_order_id)
+    if order is None or order.state is not OrderState.CANCELLING:
+        return
+    if event.failure is Failure.REFUSED:
+        turn.do(LookFor(order.client_order_id, order.symbol))
+    _again_later(turn, order)
+
+
+def take_lookup(turn: Turn, event: LookedFor) -> None:
+    """The exchange answered for an order that we were not sure of."""
+    order = turn.state.orders.get(event.client_order_id)
+    if order is not None and not order.ended:
+        reconcile(turn, order, event.lookup)
+
+
+def reconcile(turn: Turn, order: Order, lookup: Lookup) -> None:
+    """Do what follows from the exchange's answer about an order that has not ended."""
+    finding = decide(order, lookup, wanted=_still_wanted(turn, order))
+    if finding is Finding.ADOPT and lookup.order is not None:
+        take_told(turn, lookup.order)
+    elif finding is Finding.SEND:
+        _send(turn, order)
+    elif finding is Finding.ABANDON:
+        turn.move(order, Move.ABANDON, reason="it never reached the exchange, and is not wanted any more")
+    else:
+        reason = lookup.unsure or "the exchange does not know it any more"
+        if order.state is OrderState.CANCELLING:
+            order = order.wanting_cancel()
+        _again_later(turn, turn.move(order, Move.LOSE, reason=reason))
+
+
+def take_due(turn: Turn, client_order_id: str) -> None:
+    """Some time has passed: whatever is still not as it should be is asked for again."""
+    order = turn.state.orders.get(client_order_id)
+    if order is None or order.ended:
+        return
+    if order.told is not None and order.told.filled > order.filled:
+        turn.do(ReadFills(order.market_at))
+        turn.do(After(_LONGEST_WAIT, client_order_id))
+    elif order.unsent:
+        if _still_wanted(turn, order):
+            _send(turn, order)
+        elif not turn.state.stopping:
+            turn.move(order, Move.ABANDON, reason="the exchange could not be reached in time")
+    elif order.state is OrderState.UNKNOWN:
+        turn.do(LookFor(client_order_id, order.symbol))
+    elif order.state is OrderState.CANCELLING:
+        turn.do(Cancel(client_order_id, order.symbol))
+
+
+def _told_after_end(turn: Turn, order: Order, told: ExchangeOrder) -> None:
+    end = _END_MOVES.get(told.status)
+    late = told.filled <= order.filled and told.status is ExchangeStatus.OPEN and order.exchange_order_id is not None
+    if late or (end is not None and order.state is _state_of(end)):
+        return
+    turn.note(f"order {order.client_order_id} is {order.state}, and the exchange says: {told.status}")
+
+
+def _settle(turn: Turn, order: Order, told: ExchangeOrder) -> None:
+    """Every fill behind what was told is here, so it takes effect."""
+    order = _settled(order)
+    if told.status is ExchangeStatus.OPEN:
+        turn.put(order)
+    else:
+        turn.move(order, _END_MOVES[told.status], reason=told.reason)
+
+
+def _settled(order: Order) -> Order:
+    return replace(order, told=None)
+
+
+def _state_of(end: Move) -> OrderState:
+    return next(state for state in ENDED if state == ("filled" if end is Move.FILLED_WHOLLY else str(end)))
+
+
+def _still_wanted(turn: Turn, order: Order) -> bool:
+    """Whether an order that has not reached the exchange should still be sent there."""
+    stopped = turn.state.stopping or (bool(turn.state.pauses) and not order.reduce_only)
+    return not stopped and not order.cancel_wanted and turn.at <= order.wanted_until
+
+
+def _send(turn: Turn, order: Order) -> None:
+    order = turn.move(replace(order, unsent=False), Move.SUBMIT)
+    turn.do(Submit(order.request()))
+
+
+def _again_later(turn: Turn, order: Order) -> None:
+    order = turn.put(replace(order, tries=order.tries + 1))
+    turn.do(After(min(2.0 ** (order.tries - 1), _LONGEST_WAIT), order.client_order_id))

@@ -1,0 +1,151 @@
+"""From an intent to an order: rounded, held against the owner's limits, written down, and only then sent.
+
+Whoever asks, a strategy or the server, comes through `propose`; there is no other way to an exchange.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from node_agent.core import memory
+from node_agent.core.amounts import rounded, whole_steps
+from node_agent.core.effects import Submit
+from node_agent.core.ids import order_of_strategy
+from node_agent.core.market import Candle, Market, OrderRequest, Side
+from node_agent.core.orders import Move, Order, fields, moved
+from node_agent.core.policy import Verdict, check, notional
+from node_agent.core.risk import exposure
+from node_agent.core.state import StrategyBook
+from node_agent.core.turn import Turn
+from node_agent.strategies.interface import Intent, Strategy
+
+_STRATEGY_PATIENCE: Final = timedelta(seconds=60)
+"""How long a strategy's order is worth sending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who wants an order, and until when it is worth sending."""
+
+    wanted_until: datetime
+    command_id: str | None = None
+    strategy: str | None = None
+
+
+def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> str | None:
+    """Make an order of what is asked, or refuse it; either way it is written down and reported.
+
+    Returns the rule that refused it. The same client order id is dealt with once: later ones change nothing.
+    """
+    if asked.client_order_id in turn.state.orders:
+        return None
+    request, verdict = judge(turn, exchange, asked)
+    order = Order(
+        client_order_id=request.client_order_id,
+        exchange=exchange,
+        symbol=request.symbol,
+        side=request.side,
+        type=request.type,
+        amount=request.amount,
+        price=request.price,
+        stop_price=request.stop_price,
+        time_in_force=request.time_in_force,
+        reduce_only=request.reduce_only,
+        created_at=turn.at,
+        wanted_until=source.wanted_until,
+        market_at=turn.state.market_at,
+        command_id=source.command_id,
+        strategy=source.strategy,
+    )
+    if verdict.rule is not None:
+        refuse(turn, order, verdict)
+        return verdict.rule
+    turn.move(order, Move.SUBMIT)
+    if order.market_at is not None:
+        turn.change(placed=(*turn.state.placed, order.market_at))
+    turn.do(Submit(request))
+    return None
+
+
+def refuse(turn: Turn, order: Order, verdict: Verdict) -> None:
+    """Write an order down as refused, and say by which rule."""
+    turn.put(moved(order, Move.REFUSE, reason=verdict.rule))
+    turn.report("intent.refused", **fields(order), rule=verdict.rule, detail=verdict.detail)
+
+
+def judge(turn: Turn, exchange: str, asked: OrderRequest) -> tuple[OrderRequest, Verdict]:
+    """The order in the market's steps, and the verdict on it: the owner's rules, then the market's own."""
+    state = turn.state
+    market = state.markets.get(asked.symbol)
+    request = asked if market is None else rounded(asked, market)
+    facts = exposure(state, request.symbol)
+    verdict = check(state.policy, facts, exchange, request)
+    if not verdict.allowed:
+        return request, verdict
+    if exchange != state.exchange:
+        return request, Verdict("exchange", f"this node trades on {state.exchange}")
+    if market is None:
+        return request, Verdict("symbol", f"{exchange} has no market of {request.symbol}")
+    too_small = _too_small(request, market, facts.last)
+    return (request, verdict) if too_small is None else (asked, too_small)
+
+
+def _too_small(request: OrderRequest, market: Market, last: Decimal | None) -> Verdict | None:
+    if request.amount <= 0:
+        return Verdict("step_size", f"less than one step of {market.step_size:f}")
+    if any(price is not None and price <= 0 for price in (request.price, request.stop_price)):
+        return Verdict("tick_size", f"less than one tick of {market.tick_size:f}")
+    if last is not None and notional(request, last) < market.minimum_notional:
+        return Verdict("minimum_notional", f"the market's least is {market.minimum_notional:f}")
+    return None
+
+
+def ask_strategies(turn: Turn, candle: Candle) -> None:
+    """Let every strategy on the candle's symbol decide, and propose what it wants.
+
+    While new risk is stopped its entries are dropped without a word, for it asked for what everybody knows is stopped.
+    """
+    for strategy in turn.state.strategies:
+        if strategy.symbol != candle.symbol:
+            continue
+        theirs = turn.state.strategy_books.get(strategy.name) or StrategyBook(strategy.start())
+        after, intents = strategy.on_candle(theirs.memory, candle, _closable(turn, strategy, theirs))
+        turn.change(strategy_books={**turn.state.strategy_books, strategy.name: replace(theirs, memory=after)})
+        turn.remember("strategies", memory.strategies(turn.state))
+        for intent in intents:
+            if intent.reduce_only or not turn.state.pauses:
+                _propose_intent(turn, strategy, candle, intent)
+
+
+def _propose_intent(turn: Turn, strategy: Strategy, candle: Candle, intent: Intent) -> None:
+    asked = OrderRequest(
+        client_order_id=order_of_strategy(strategy.name, strategy.symbol, candle.at, intent.side),
+        symbol=strategy.symbol,
+        side=intent.side,
+        type=intent.type,
+        amount=intent.amount,
+        price=intent.price,
+        stop_price=intent.stop_price,
+        reduce_only=intent.reduce_only,
+    )
+    source = Source(wanted_until=turn.at + _STRATEGY_PATIENCE, strategy=strategy.name)
+    propose(turn, turn.state.exchange, asked, source)
+
+
+def _closable(turn: Turn, strategy: Strategy, book: StrategyBook) -> Decimal:
+    """What the strategy holds and can close; zero when it is dust, too small to be traded."""
+    market = turn.state.markets.get(strategy.symbol)
+    facts = exposure(turn.state, strategy.symbol)
+    if market is None or facts.last is None:
+        return Decimal(0)
+    held = min(abs(book.position), facts.closable)
+    side = Side.SELL if book.position > 0 else Side.BUY
+    if (facts.position > 0) != (book.position > 0):
+        return Decimal(0)
+    amount = whole_steps(held, market)
+    if amount * facts.last < max(market.minimum_notional, Decimal(0)) or not amount:
+        return Decimal(0)
+    return amount if side is Side.SELL else -amount

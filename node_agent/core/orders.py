@@ -1,0 +1,261 @@
+"""The life of an order: one transition table, and the theory of it.
+
+An order begins as an `intent`. The owner's limits turn it into `refused`, which is the end, or into `submitting`, which
+is written down before a byte goes to the exchange: from then on the exchange may have it, whatever we hear. `unknown`
+means that we do not know whether it has it; only the exchange's own word leads out. `open` and `partly_filled` can
+trade. `cancelling` can trade too, until the exchange says how it ended.
+
+    intent ──> refused
+      └─> submitting ──> open ──> partly_filled ──> filled
+              │  ▲         │            │
+              ▼  │         └────┬───────┘
+            unknown ───>        ▼
+                           cancelling ──> cancelled, expired, filled
+
+What fills count is what fills say: an end that the exchange tells (`filled`, `cancelled`, …) together with more filled
+than our fills come to is kept as `told`, and takes effect when the missing fills are here. So no order ends in our
+books before its trades are in them.
+
+An ended order does not move. A fill of it still counts, for a trade is a fact, and the contradiction is an
+`ImpossibleTransition`, which is journaled and shown, never guessed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from node_agent.core.market import ExchangeOrder, OrderRequest, OrderType, Side, TimeInForce
+from node_protocol.messages import format_decimal
+
+_AVERAGE_PLACES: Final = Decimal("1e-8")
+
+
+class OrderState(StrEnum):
+    """Where an order stands in our own books."""
+
+    INTENT = "intent"
+    SUBMITTING = "submitting"
+    OPEN = "open"
+    PARTLY_FILLED = "partly_filled"
+    FILLED = "filled"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+class Move(StrEnum):
+    """What can happen to an order."""
+
+    REFUSE = "refuse"
+    """The owner's limits said no."""
+    SUBMIT = "submit"
+    """It is to go to the exchange, for the first time or, surely not being there, again."""
+    OPENED = "opened"
+    FILLED_PARTLY = "filled_partly"
+    FILLED_WHOLLY = "filled_wholly"
+    CANCEL = "cancel"
+    """It is to be cancelled."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    LOSE = "lose"
+    """Whether the exchange has it is not known."""
+    ABANDON = "abandon"
+    """The exchange surely does not have it, and it is not wanted any more."""
+
+
+_S = OrderState
+_ENDS: Final = {
+    Move.FILLED_WHOLLY: _S.FILLED,
+    Move.CANCELLED: _S.CANCELLED,
+    Move.EXPIRED: _S.EXPIRED,
+    Move.REJECTED: _S.REJECTED,
+}
+
+TRANSITIONS: Final[Mapping[OrderState, Mapping[Move, OrderState]]] = MappingProxyType(
+    {
+        _S.INTENT: {Move.REFUSE: _S.REFUSED, Move.SUBMIT: _S.SUBMITTING},
+        _S.SUBMITTING: {
+            Move.SUBMIT: _S.SUBMITTING,
+            Move.OPENED: _S.OPEN,
+            Move.FILLED_PARTLY: _S.PARTLY_FILLED,
+            Move.LOSE: _S.UNKNOWN,
+            Move.ABANDON: _S.CANCELLED,
+            **_ENDS,
+        },
+        _S.UNKNOWN: {
+            Move.SUBMIT: _S.SUBMITTING,
+            Move.OPENED: _S.OPEN,
+            Move.FILLED_PARTLY: _S.PARTLY_FILLED,
+            Move.LOSE: _S.UNKNOWN,
+            Move.ABANDON: _S.CANCELLED,
+            **_ENDS,
+        },
+        _S.OPEN: {
+            Move.OPENED: _S.OPEN,
+            Move.FILLED_PARTLY: _S.PARTLY_FILLED,
+            Move.CANCEL: _S.CANCELLING,
+            Move.LOSE: _S.UNKNOWN,
+            **_ENDS,
+        },
+        _S.PARTLY_FILLED: {
+            Move.OPENED: _S.PARTLY_FILLED,
+            Move.FILLED_PARTLY: _S.PARTLY_FILLED,
+            Move.CANCEL: _S.CANCELLING,
+            Move.LOSE: _S.UNKNOWN,
+            **_ENDS,
+        },
+        _S.CANCELLING: {
+            Move.OPENED: _S.CANCELLING,
+            Move.FILLED_PARTLY: _S.CANCELLING,
+            Move.CANCEL: _S.CANCELLING,
+            Move.LOSE: _S.UNKNOWN,
+            **_ENDS,
+        },
+        _S.FILLED: {},
+        _S.CANCELLED: {},
+        _S.EXPIRED: {},
+        _S.REJECTED: {},
+        _S.REFUSED: {},
+    }
+)
+"""Where each move leads. What is not here is impossible."""
+
+ENDED: Final = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
+"""States that nothing leads out of."""
+
+REPORTED: Final = frozenset(OrderState) - {_S.INTENT, _S.CANCELLING, _S.REFUSED}
+"""States that the protocol has an `order.…` event for."""
+
+
+class ImpossibleTransition(Exception):
+    """Something was told of an order that cannot happen to it. It changes nothing and is journaled."""
+
+    def __init__(self, order: Order, move: Move) -> None:
+        super().__init__(f"order {order.client_order_id} is {order.state}, and was told: {move}")
+        self.order = order
+        self.move = move
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order in our books, from intent to end."""
+
+    client_order_id: str
+    exchange: str
+    symbol: str
+    side: Side
+    type: OrderType
+    amount: Decimal
+    price: Decimal | None
+    stop_price: Decimal | None
+    time_in_force: TimeInForce
+    reduce_only: bool
+    created_at: datetime
+    """The wall clock when it was decided."""
+    wanted_until: datetime
+    """When it has not reached the exchange by then, it is given up."""
+    market_at: datetime | None = None
+    """The market's time when it was placed."""
+    command_id: str | None = None
+    strategy: str | None = None
+    state: OrderState = OrderState.INTENT
+    filled: Decimal = Decimal(0)
+    filled_quote: Decimal = Decimal(0)
+    """Sum of price times amount of its fills."""
+    trade_ids: tuple[str, ...] = ()
+    exchange_order_id: str | None = None
+    reason: str | None = None
+    told: ExchangeOrder | None = None
+    """An end that the exchange told, waiting for fills that are not here yet."""
+    cancel_wanted: bool = False
+    """Cancel it as soon as the exchange has it."""
+    unsent: bool = False
+    """The exchange surely did not get the last try."""
+    tries: int = 0
+    """How often the exchange was asked for the same thing since it last answered."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.state in ENDED
+
+    @property
+    def remaining(self) -> Decimal:
+        """What may still trade; nothing once it has ended."""
+        return Decimal(0) if self.ended else max(self.amount - self.filled, Decimal(0))
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Of its fills, to eight places."""
+        if not self.filled:
+            return None
+        return (self.filled_quote / self.filled).quantize(_AVERAGE_PLACES, rounding=ROUND_HALF_EVEN)
+
+    @property
+    def tries_to_trade(self) -> bool:
+        """Whether the owner's limits let it go to the exchange."""
+        return self.state not in (OrderState.INTENT, OrderState.REFUSED)
+
+    def wanting_cancel(self) -> Order:
+        """The same, to be cancelled as soon as the exchange is known to have it."""
+        return replace(self, cancel_wanted=True)
+
+    def request(self) -> OrderRequest:
+        """What the exchange is asked for."""
+        return OrderRequest(
+            client_order_id=self.client_order_id,
+            symbol=self.symbol,
+            side=self.side,
+            type=self.type,
+            amount=self.amount,
+            price=self.price,
+            stop_price=self.stop_price,
+            time_in_force=self.time_in_force,
+            reduce_only=self.reduce_only,
+        )
+
+
+def moved(order: Order, move: Move, *, reason: str | None = None) -> Order:
+    """The order after `move`. Raises ImpossibleTransition."""
+    state = TRANSITIONS[order.state].get(move)
+    if state is None:
+        raise ImpossibleTransition(order, move)
+    if state is OrderState.OPEN and order.filled:
+        state = OrderState.PARTLY_FILLED
+    return replace(order, state=state, reason=reason)
+
+
+def fields(order: Order) -> dict[str, Any]:
+    """The fields of an order that its events carry (protocol, section 6)."""
+    data: dict[str, Any] = {
+        "client_order_id": order.client_order_id,
+        "exchange": order.exchange,
+        "symbol": order.symbol,
+        "side": str(order.side),
+        "type": str(order.type),
+        "amount": format_decimal(order.amount),
+        "filled": format_decimal(order.filled),
+    }
+    optional = {
+        "price": order.price,
+        "stop_price": order.stop_price,
+        "average_price": order.average_price,
+    }
+    data |= {name: format_decimal(value) for name, value in optional.items() if value is not None}
+    named = {
+        "command_id": order.command_id,
+        "strategy": order.strategy,
+        "exchange_order_id": order.exchange_order_id,
+        "reason": order.reason,
+    }
+    return data | {name: value for name, value in named.items() if value is not None}

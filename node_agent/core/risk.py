@@ -1,0 +1,99 @@
+"""What is at risk now: the facts that the owner's limits are held against, drawn from the node's books.
+
+Every order that may still trade counts, whatever we last heard of it. Orders against a position are covered by it, the
+cheapest first; only what they come to beyond it adds risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from node_agent.core.market import Side
+from node_agent.core.orders import Order, OrderState
+from node_agent.core.policy import Exposure, notional
+from node_agent.core.state import Holding, State
+
+_ZERO: Final = Decimal(0)
+_NOTHING_HELD: Final = Holding()
+MINUTE: Final = timedelta(minutes=1)
+
+
+def exposure(state: State, symbol: str) -> Exposure:
+    """What is at risk, as an order of this symbol sees it."""
+    live = [order for order in state.orders.values() if not order.ended]
+    ours = [order for order in live if order.symbol == symbol]
+    position = position_of(state, symbol)
+    against = [order for order in ours if order.side is (Side.SELL if position > 0 else Side.BUY)]
+    symbols = {order.symbol for order in live} | set(state.holdings)
+    return Exposure(
+        last=state.prices.get(symbol),
+        position=position,
+        open_buys=sum((_worth(state, order) for order in ours if order.side is Side.BUY), _ZERO),
+        open_sells=sum((_worth(state, order) for order in ours if order.side is Side.SELL), _ZERO),
+        closable=max(abs(position) - sum((order.remaining for order in against), _ZERO), _ZERO),
+        total=sum((_total(state, each, live) for each in symbols), _ZERO),
+        recent_orders=recent_orders(state),
+        stopped_by=tuple(state.pauses),
+        unknown_order=any(order.state is OrderState.UNKNOWN for order in ours),
+    )
+
+
+def position_of(state: State, symbol: str) -> Decimal:
+    """What the node holds of a symbol, in the base currency."""
+    return state.holdings.get(symbol, _NOTHING_HELD).amount
+
+
+def adding_risk(state: State) -> list[Order]:
+    """Orders that may still trade and would make a position larger, in part at least."""
+    live = [order for order in state.orders.values() if not order.ended]
+    symbols = dict.fromkeys(order.symbol for order in live)
+    return [order for symbol in symbols for order, uncovered in _uncovered(state, symbol, live) if uncovered]
+
+
+def recent_orders(state: State) -> int:
+    """Orders placed within the last minute of the market's time."""
+    if state.market_at is None:
+        return 0
+    since = state.market_at - MINUTE
+    return sum(1 for at in state.placed if at > since)
+
+
+def result(state: State) -> Decimal:
+    """What the node's trading has come to, open positions at the last price, in the quote currency."""
+    return sum(
+        (held.cash + held.amount * state.prices.get(symbol, _ZERO) for symbol, held in state.holdings.items()), _ZERO
+    )
+
+
+def day_loss(state: State) -> Decimal:
+    """What has been lost since the market's day began; zero when nothing has."""
+    return _ZERO if state.day is None else max(state.day.baseline - result(state), _ZERO)
+
+
+def _total(state: State, symbol: str, live: Iterable[Order]) -> Decimal:
+    held = abs(position_of(state, symbol)) * state.prices.get(symbol, _ZERO)
+    added = (_worth(state, order, amount) for order, amount in _uncovered(state, symbol, live))
+    return held + sum(added, _ZERO)
+
+
+def _uncovered(state: State, symbol: str, live: Iterable[Order]) -> list[tuple[Order, Decimal]]:
+    """Each order of the symbol with the amount of it that no position covers."""
+    position = position_of(state, symbol)
+    cover = {Side.SELL: max(position, _ZERO), Side.BUY: max(-position, _ZERO)}
+    ours = [order for order in live if order.symbol == symbol]
+    found = []
+    for order in sorted(ours, key=lambda order: _worth(state, order, Decimal(1))):
+        covered = min(cover[order.side], order.remaining)
+        cover[order.side] -= covered
+        found.append((order, order.remaining - covered))
+    return found
+
+
+def _worth(state: State, order: Order, amount: Decimal | None = None) -> Decimal:
+    """Notional of `amount` of the order, or of all that may still trade."""
+    asked = replace(order.request(), amount=order.remaining if amount is None else amount)
+    return notional(asked, state.prices.get(order.symbol, _ZERO))

@@ -1,0 +1,321 @@
+"""The journal: SQLite, the one place of truth. Whoever comes back after a crash reads it, and nothing else.
+
+One writer, one thread. What `append` and `record_answer` write is on the disk when they return; a fact put with
+`put_fact` may lose its latest value in a power cut, and nothing else. Every error is a JournalError.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Self
+
+from pydantic import TypeAdapter
+
+from node_agent.core import memory
+from node_agent.core.effects import Append
+from node_agent.core.market import Fill
+from node_agent.core.orders import Order
+from node_agent.core.state import State
+from node_agent.journal_schema import JournalError, JournalMissing, explained, open_reader, open_writer
+from node_protocol.encoding import format_time, parse_time
+from node_protocol.messages import Command, Event
+
+__all__ = ["Journal", "JournalError", "JournalMissing", "Registration"]
+
+KEPT_AFTER_ACKNOWLEDGEMENT: Final = timedelta(days=30)
+_ENDED_ORDERS_RESTORED: Final = 500
+_ORDER: Final = TypeAdapter(Order)
+_FILL: Final = TypeAdapter(Fill)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """With which server this node is enrolled, and as whom."""
+
+    server: str
+    authority: str
+    insecure_loopback: bool
+    node_id: str
+    key_id: str
+    salt_id: str
+    salt: str
+    """Base64url, as the server gave it."""
+    ticket: str
+    registered_at: datetime
+
+
+class Journal:
+    """An open journal. Make it with `open` or `open_read_only`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open for writing, made when missing. The caller holds the data directory's lock."""
+        journal = cls(path, open_writer(path))
+        if journal.fact("origin") is None:
+            with journal._transaction():
+                journal._new_origin()
+        return journal
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open for reading, also while another process writes."""
+        return cls(path, open_reader(path))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with explained(self._path):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # What the core wants written, and the state that it stands for.
+
+    def append(self, append: Append) -> None:
+        """Write all of it, durably, in one transaction. Raises JournalError, and then none of it is written."""
+        with self._transaction():
+            for order in append.orders:
+                self._execute(
+                    "INSERT INTO orders (client_order_id, ended, market_at, record) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (client_order_id) DO UPDATE SET ended = excluded.ended, record = excluded.record",
+                    order.client_order_id,
+                    int(order.ended),
+                    None if order.market_at is None else format_time(order.market_at),
+                    _ORDER.dump_json(order).decode(),
+                )
+            for fill in append.fills:
+                self._execute(
+                    "INSERT OR IGNORE INTO fills (trade_id, client_order_id, at, record) VALUES (?, ?, ?, ?)",
+                    fill.trade_id,
+                    fill.client_order_id,
+                    format_time(fill.at),
+                    _FILL.dump_json(fill).decode(),
+                )
+            for command_id in append.commands_done:
+                self._execute("UPDATE commands SET state = 'done' WHERE id = ? AND state = 'seen'", command_id)
+            for name, value in append.facts.items():
+                self._set_fact(name, value)
+            self._add_events(append.events)
+
+    def restore(self) -> State:
+        """The node's state as it was written down."""
+        rows = self._all(
+            "SELECT rowid, record FROM orders WHERE ended = 0"
+            " UNION SELECT * FROM (SELECT rowid, record FROM orders WHERE ended = 1 ORDER BY rowid DESC LIMIT ?)"
+            " ORDER BY 1",
+            _ENDED_ORDERS_RESTORED,
+        )
+        names = ("market", "holdings", "strategies", "pauses", "policy_digest")
+        return memory.restored(
+            origin=str(self.fact("origin")),
+            last_seq=self.last_seq(),
+            facts={name: self.fact(name) for name in names},
+            orders=(_ORDER.validate_json(row["record"]) for row in rows),
+            commands=(row["id"] for row in self._all("SELECT id FROM commands WHERE state <> 'seen'")),
+        )
+
+    def has_fill(self, fill: Fill) -> bool:
+        """Whether this fill has been written down."""
+        rows = self._all(
+            "SELECT 1 FROM fills WHERE client_order_id = ? AND trade_id = ?", fill.client_order_id, fill.trade_id
+        )
+        return bool(rows)
+
+    def last_fill_at(self) -> datetime | None:
+        """The exchange's time of the latest fill; None before the first."""
+        latest = self._all("SELECT max(at) AS at FROM fills")[0]["at"]
+        return None if latest is None else parse_time(latest)
+
+    # Facts, for `status` above all.
+
+    def put_fact(self, name: str, value: Any) -> None:
+        """Write one fact, a JSON value, without waiting for the disk."""
+        self.put_facts({name: value})
+
+    def put_facts(self, facts: Mapping[str, Any]) -> None:
+        """Write facts, JSON values, together, without waiting for the disk."""
+        with explained(self._path):
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self._transaction():
+                for name, value in facts.items():
+                    self._set_fact(name, value)
+        finally:
+            with explained(self._path):
+                self._connection.execute("PRAGMA synchronous = FULL")
+
+    def fact(self, name: str) -> Any:
+        """A fact's value; None when there is none."""
+        rows = self._all("SELECT value FROM facts WHERE name = ?", name)
+        return json.loads(rows[0]["value"]) if rows else None
+
+    # Registration.
+
+    def registration(self) -> Registration | None:
+        """With whom the node is enrolled; None before it is. Its ticket is the newest."""
+        stored = self.fact("registration")
+        if stored is None:
+            return None
+        stored["registered_at"] = parse_time(stored["registered_at"])
+        return replace(Registration(**stored), ticket=self.ticket())
+
+    def save_registration(self, registration: Registration) -> None:
+        """Write an enrolment down, durably.
+
+        Another node id counts its events from 1: what the old one still owed is numbered anew, and what was
+        acknowledged stays with the old one.
+        """
+        before = self.fact("registration")
+        stored = {**asdict(registration), "registered_at": format_time(registration.registered_at)}
+        with self._transaction():
+            self._set_fact("registration", stored)
+            self._set_fact("ticket", registration.ticket)
+            if before is not None and before["node_id"] != registration.node_id:
+                self._number_anew()
+
+    def ticket(self) -> str:
+        """The newest ticket; empty before enrolment."""
+        return str(self.fact("ticket") or "")
+
+    def set_key_id(self, key_id: str) -> None:
+        """Write down, durably, that the node signs under this key id from now on."""
+        stored = self.fact("registration")
+        if stored is None:
+            raise JournalError("the node is not registered", "register it with `node-agent register`")
+        with self._transaction():
+            self._set_fact("registration", stored | {"key_id": key_id})
+
+    # The server's side of things.
+
+    def record_answer(
+        self, *, ticket: str, acked_through: int, commands: Sequence[Command], at: datetime
+    ) -> list[Command]:
+        """Write a verified answer down in one durable transaction, before anything in it is acted on.
+
+        Returns the commands that were never seen before, in their order. One that comes again after the server was told
+        that it is done will be told again.
+        """
+        now = format_time(at)
+        new = []
+        with self._transaction():
+            self._set_fact("ticket", ticket)
+            self._execute(
+                "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL", now, acked_through
+            )
+            self._execute(
+                "DELETE FROM events WHERE acknowledged_at < ? AND seq < (SELECT max(seq) FROM events)",
+                format_time(at - KEPT_AFTER_ACKNOWLEDGEMENT),
+            )
+            for command in commands:
+                if self._all("SELECT 1 FROM commands WHERE id = ?", command.id):
+                    self._execute("UPDATE commands SET state = 'done' WHERE id = ? AND state = 'told'", command.id)
+                    continue
+                self._execute(
+                    "INSERT INTO commands (id, seen_at, record, state) VALUES (?, ?, ?, 'seen')",
+                    command.id,
+                    now,
+                    command.model_dump_json(),
+                )
+                new.append(command)
+        return new
+
+    def commands_not_done(self) -> list[Command]:
+        """Commands that were seen, and that a crash kept from being dealt with; oldest first."""
+        rows = self._all("SELECT record FROM commands WHERE state = 'seen' ORDER BY rowid")
+        return [Command.model_validate(json.loads(row["record"])) for row in rows]
+
+    def done_commands(self, limit: int = 500) -> list[str]:
+        """Commands that are done and that the server is still to be told of; oldest first."""
+        return [
+            row["id"] for row in self._all("SELECT id FROM commands WHERE state = 'done' ORDER BY rowid LIMIT ?", limit)
+        ]
+
+    def commands_told(self, ids: Sequence[str]) -> None:
+        """The server has accepted a sync that listed these as done."""
+        with self._transaction():
+            for command_id in ids:
+                self._execute("UPDATE commands SET state = 'told' WHERE id = ? AND state = 'done'", command_id)
+
+    def pending_events(self, limit: int = 500) -> list[Event]:
+        """Events that the server has not acknowledged, in their order."""
+        rows = self._all("SELECT record FROM events WHERE acknowledged_at IS NULL ORDER BY seq LIMIT ?", limit)
+        return [Event.model_validate(json.loads(row["record"])) for row in rows]
+
+    def rewind_acknowledged(self, last_seq: int) -> None:
+        """The server has events through `last_seq` alone: what comes after is owed again, as far as it is kept."""
+        with self._transaction():
+            self._execute("UPDATE events SET acknowledged_at = NULL WHERE seq > ?", last_seq)
+
+    def last_seq(self) -> int:
+        """The number of the latest event; 0 before the first."""
+        return int(self._all("SELECT max(seq) AS seq FROM events")[0]["seq"] or 0)
+
+    def event_counts(self) -> dict[str, int]:
+        """How many events there were, how many of them the server has, and how many are still to be sent."""
+        pending = int(self._all("SELECT count(*) AS n FROM events WHERE acknowledged_at IS NULL")[0]["n"])
+        last = self.last_seq()
+        return {"last_seq": last, "acknowledged": last - pending, "pending": pending}
+
+    def open_orders(self) -> list[Order]:
+        """Orders that have not ended, oldest first."""
+        rows = self._all("SELECT record FROM orders WHERE ended = 0 ORDER BY rowid")
+        return [_ORDER.validate_json(row["record"]) for row in rows]
+
+    def _add_events(self, events: Sequence[Event]) -> None:
+        expected = self.last_seq() + 1
+        for seq, event in enumerate(events, start=expected):
+            if event.seq != seq:
+                raise JournalError(f"event {event.seq} would leave a gap: the next is {seq}", "report this as a fault")
+            self._execute("INSERT INTO events (seq, record) VALUES (?, ?)", seq, event.model_dump_json())
+
+    def _number_anew(self) -> None:
+        self._execute("DELETE FROM events WHERE acknowledged_at IS NOT NULL")
+        for seq, event in enumerate(self.pending_events(limit=-1), start=1):
+            self._execute("DELETE FROM events WHERE seq = ?", event.seq)
+            renumbered = event.model_copy(update={"seq": seq})
+            self._execute("INSERT INTO events (seq, record) VALUES (?, ?)", seq, renumbered.model_dump_json())
+        # Ids are made of origin and number, and no number of the old origin may come again.
+        self._new_origin()
+
+    def _new_origin(self) -> None:
+        self._set_fact("origin", token_hex(16))
+
+    def _set_fact(self, name: str, value: Any) -> None:
+        self._execute(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            name,
+            json.dumps(value, separators=(",", ":"), sort_keys=True),
+        )
+
+    def _execute(self, statement: str, *values: object) -> None:
+        self._connection.execute(statement, values)
+
+    def _all(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with explained(self._path):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with explained(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise

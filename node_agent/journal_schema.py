@@ -1,0 +1,186 @@
+"""The journal's tables, their migrations, and how the file is opened: whole, of a known version, synced in full."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE orders (
+        client_order_id TEXT PRIMARY KEY,
+        ended INTEGER NOT NULL,
+        market_at TEXT,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX orders_not_ended ON orders (ended) WHERE ended = 0;
+    CREATE INDEX orders_by_market_time ON orders (market_at);
+
+    CREATE TABLE fills (
+        trade_id TEXT NOT NULL,
+        client_order_id TEXT NOT NULL,
+        at TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (client_order_id, trade_id)
+    );
+    CREATE INDEX fills_by_time ON fills (at);
+
+    CREATE TABLE commands (
+        id TEXT PRIMARY KEY,
+        seen_at TEXT NOT NULL,
+        record TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('seen', 'done', 'told'))
+    );
+    CREATE INDEX commands_not_told ON commands (state) WHERE state <> 'told';
+
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY,
+        record TEXT NOT NULL,
+        acknowledged_at TEXT
+    );
+    CREATE INDEX events_acknowledged ON events (acknowledged_at) WHERE acknowledged_at IS NOT NULL;
+    """,
+)
+"""Each brings the journal from the version of its index to the next. What has been released never changes."""
+
+VERSION: Final = len(_MIGRATIONS)
+"""The version that this program writes."""
+
+_BUSY_SECONDS: Final = 5.0
+_WRITABLE: Final = "let the node write to its data directory, and see that its disk is not mounted read-only"
+
+
+class JournalError(Exception):
+    """The journal cannot be trusted or written: nothing may be traded. `hints` say what to do."""
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
+class JournalMissing(JournalError):
+    """There is no journal in this place."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into one line and what to do about it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path} cannot be written: {(error.strerror or '').lower()}", _WRITABLE
+        ) from error
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes: made and migrated where needed, checked, synced in full. Raises JournalError."""
+    with explained(path):
+        # Made by hand, for SQLite would take the mode from the umask; its side files take it from this one.
+        path.touch(mode=0o600)
+        connection = _connect(f"file:{_quoted(path)}?mode=rwc")
+        try:
+            _check(path, connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _migrate(connection)
+            # A read-only disk lets a file be opened and read; only a write shows it.
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, beside the one that writes. Raises JournalError."""
+    if not path.exists():
+        raise JournalMissing(
+            f"there is no journal at {path}", "make the node with `node-agent init`, or name its --data-dir"
+        )
+    with explained(path):
+        connection = _connect(f"file:{_quoted(path)}?mode=ro")
+        try:
+            _check_version(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> None:
+    _check_version(path, connection)
+    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+    if findings != ["ok"]:
+        raise _corrupt(path, str(findings[0]))
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise JournalError(
+            f"the journal {path} is of version {version}, and this program knows {VERSION}",
+            "run the newer node-agent that wrote it",
+        )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, migration in enumerate(_MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in migration.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _explain(path: Path, error: sqlite3.Error) -> JournalError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _corrupt(path, str(error))
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return JournalError(
+            f"the journal {path} cannot be written: {error}",
+            "make room on the disk, then start again: nothing that was written is lost",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return JournalError(f"the journal {path} cannot be written: {error}", _WRITABLE)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return JournalError(f"the journal {path} is held by another program", "end the program that holds it")
+    return JournalError(f"the journal {path} cannot be used: {error}")
+
+
+def _corrupt(path: Path, finding: str) -> JournalError:
+    return JournalError(
+        f"the journal {path} is damaged: {finding}",
+        "do not trade on it: cancel open orders at the exchange by hand",
+        "keep the file, and enrol a new node with `replaces` from an empty data directory",
+    )
+
+
+def _quoted(path: Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
