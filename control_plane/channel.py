@@ -1,0 +1,235 @@
+"""The signed routes: what each message does, once the verifier has said who speaks.
+
+`/v1/enroll`  under a token's secret: makes a node
+`/v1/keys`    under a node's key, with a ticket that `sync` would take: the key's next version
+`/v1/sync`    under a node's key: events in, ticket and commands out; with nothing to bring, held up to 25 s
+
+Each refusal goes out as problem details, signed where the signature was good. A database that does not answer means
+`unavailable`, never acceptance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive
+
+from control_plane import commands, enrolment, http_io, ingest, node_keys, registry
+from control_plane.database import Database
+from control_plane.master_key import SealBroken, Sealer
+from node_protocol import PROTOCOL_VERSION, messages, refusals
+from node_protocol.refusals import Code
+from node_protocol.signatures import TAG_ENROLL, Scheme
+from verifier import (
+    Answer,
+    AsyncVerifier,
+    Authenticated,
+    NodeKey,
+    Refused,
+    SignedRequest,
+    StoreUnavailable,
+    SyncRequest,
+    would_take,
+)
+from verifier.stores import SqlStore
+
+Clock = Callable[[], datetime]
+"""What time it is: aware, UTC."""
+
+_ALARMING: Final = frozenset((Code.TICKET_CONFLICT, Code.FINGERPRINT_MISMATCH, Code.FINGERPRINT_DUPLICATE))
+_log = structlog.get_logger("control_plane")
+
+
+class Channel:
+    """The handlers of the signed routes and what they share. Each raises Refused, and http_io.Disconnected."""
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        salt: messages.SaltAnswer,
+        *,
+        authorities: Collection[str],
+        scheme: Scheme,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._salt = salt
+        self._clock = clock
+        self._store = SqlStore(database.writer)
+        self._watch = commands.Watch(database)
+        self._verifiers = {
+            find: AsyncVerifier(
+                keys=find,
+                store=self._store,
+                authorities=authorities,
+                scheme=scheme,
+                now=lambda: clock().timestamp(),
+            )
+            for find in (self._find_node_key, self._find_token)
+        }
+        self._nodes = self._verifiers[self._find_node_key]
+        self._tokens = self._verifiers[self._find_token]
+
+    def stop(self) -> None:
+        """Lets held requests answer now, and holds no more."""
+        self._watch.close()
+
+    async def enroll(self, request: SignedRequest, receive: Receive) -> Answer:
+        """`POST /v1/enroll`."""
+        sender = await self._tokens.authenticate(request, tag=TAG_ENROLL)
+        with _on_behalf_of(sender):
+            message = messages.parse(messages.EnrollRequest, request.body)
+            answer = await asyncio.to_thread(
+                enrolment.enrol,
+                self._database,
+                self._sealer,
+                sender.key.key_id,
+                message,
+                salt_id=self._salt.salt_id,
+                now=self._clock(),
+            )
+        _log.info("enrolled", node_id=answer.node_id, peer=request.peer)
+        return self._tokens.answer(sender, answer, status=201)
+
+    async def keys(self, request: SignedRequest, receive: Receive) -> Answer:
+        """`POST /v1/keys`. Moves no ticket and suspends nobody: a thief of the key alone could do neither."""
+        sender = await self._nodes.authenticate(request)
+        with _on_behalf_of(sender):
+            message = messages.parse(messages.KeysRequest, request.body)
+            state = await asyncio.to_thread(self._store.load, sender.key.node_id)
+            if state is None or state.suspended_at is not None:
+                raise refusals.Refused(Code.SUSPENDED, "node_suspended")
+            if not would_take(state, message.ticket):
+                raise refusals.Refused(Code.TICKET_CONFLICT, "void_ticket_at_rotation")
+            answer = await asyncio.to_thread(
+                node_keys.rotate, self._database, self._sealer, sender.key.key_id, message, self._clock()
+            )
+        _log.info("key_rotated", key_id=answer.key_id, peer=request.peer)
+        return self._nodes.answer(sender, answer)
+
+    async def sync(self, request: SignedRequest, receive: Receive) -> Answer:
+        """`POST /v1/sync`."""
+        verified = await self._nodes.verify(request, veto=self._objection)
+        message = verified.message
+        with _on_behalf_of(verified.sender):
+            stored = await asyncio.to_thread(
+                ingest.store, self._database, verified.node_id, verified.key_id, message, self._clock()
+            )
+            found = await self._commands(verified.node_id, 0 if stored.news else message.wait, receive)
+        answer = messages.SyncAnswer(
+            protocol=PROTOCOL_VERSION,
+            ticket=verified.ticket,
+            acked_through=stored.last_seq,
+            server_time=self._clock(),
+            commands=tuple(found),
+        )
+        return self._nodes.answer(verified.sender, answer)
+
+    async def refuse(self, refused: refusals.Refused, request: SignedRequest | None) -> Answer:
+        """The answer to what was refused; what the operator should see becomes an alert."""
+        sender = refused.sender if isinstance(refused, Refused) else None
+        peer = request.peer if request else None
+        node_id = sender.key.node_id if sender else None
+        _log.info("refused", code=refused.code, reason=refused.reason, node_id=node_id, peer=peer)
+        if sender is not None and refused.code in _ALARMING:
+            try:
+                await asyncio.to_thread(
+                    registry.raise_alert,
+                    self._database,
+                    sender.key.node_id,
+                    self._clock(),
+                    code=refused.code,
+                    reason=refused.reason,
+                    evidence=_evidence(refused, sender, peer),
+                )
+            except SQLAlchemyError as error:
+                _log.error("alert_not_kept", node_id=node_id, error=type(error).__name__)
+        answer = self._nodes.refuse(refused)
+        if refused.code is Code.UNAVAILABLE:
+            answer.headers.append(("retry-after", "5"))
+        return answer
+
+    async def _commands(self, node_id: str, seconds: float, receive: Receive) -> list[messages.Command]:
+        """What the node is to do; waits for it so long, but not for a node that has gone away."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        gone = asyncio.create_task(http_io.gone(receive))
+        try:
+            with self._watch.entered(node_id) as woken:
+                while True:
+                    woken.clear()
+                    found = await asyncio.to_thread(commands.fetch, self._database, node_id, self._clock())
+                    left = until - loop.time()
+                    if found or left <= 0 or self._watch.closed:
+                        return found
+                    waking = asyncio.create_task(woken.wait())
+                    await asyncio.wait((waking, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                    waking.cancel()
+                    if gone.done():
+                        raise http_io.Disconnected
+        finally:
+            gone.cancel()
+
+    async def _objection(self, node_id: str, message: SyncRequest) -> refusals.Refused | None:
+        if message.fingerprint.salt_id != self._salt.salt_id:
+            errors = [{"at": "fingerprint.salt_id", "error": "not this server's salt: ask for /v1/enroll/salt"}]
+            return refusals.Refused(Code.INVALID_PAYLOAD, "foreign_salt", extra={"errors": errors})
+        try:
+            return await asyncio.to_thread(ingest.objection, self._database, node_id, message)
+        except SQLAlchemyError as error:
+            return _unavailable(error)
+
+    async def _find_node_key(self, key_id: str) -> NodeKey | None:
+        with _key_source():
+            return await asyncio.to_thread(node_keys.find, self._database, self._sealer, key_id, self._clock())
+
+    async def _find_token(self, key_id: str) -> NodeKey | None:
+        with _key_source():
+            return await asyncio.to_thread(enrolment.find_token, self._database, self._sealer, key_id)
+
+
+@contextmanager
+def _on_behalf_of(sender: Authenticated) -> Iterator[None]:
+    """Lets what is refused from here on be signed for the sender."""
+    try:
+        yield
+    except refusals.Refused as refused:
+        raise Refused(refused, sender) from refused
+    except (SQLAlchemyError, StoreUnavailable, SealBroken) as error:
+        raise Refused(_unavailable(error), sender) from error
+
+
+@contextmanager
+def _key_source() -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, SealBroken) as error:
+        raise StoreUnavailable(type(error).__name__) from error
+
+
+def _unavailable(error: Exception) -> refusals.Refused:
+    return refusals.Refused(Code.UNAVAILABLE, f"database: {type(error).__name__}")
+
+
+def _evidence(refused: refusals.Refused, sender: Authenticated, peer: str | None) -> dict[str, Any]:
+    evidence: dict[str, Any] = {"key_id": sender.key.key_id, "address": peer}
+    decision = refused.decision if isinstance(refused, Refused) else None
+    if decision is not None:
+        verdict = decision.verdict
+        evidence |= {
+            "suspends": decision.suspends,
+            "continuity": verdict.continuity,
+            "place": verdict.place,
+            "score": round(verdict.score, 3),
+            "cause": verdict.cause,
+        }
+        evidence |= verdict.evidence
+    return evidence

@@ -1,0 +1,21 @@
+"""`control-plane keys`: master keys."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group("keys")
+def command() -> None:
+    """Make master keys."""
+
+
+@command.command("generate")
+def generate() -> None:
+    """Print a new master key: 32 random bytes, base64url.
+
+    It opens all node keys of a database, and nothing else does: keep it where the database's backups are not.
+    """
+    from control_plane import master_key  # noqa: PLC0415
+
+    click.echo(master_key.generate())

@@ -1,0 +1,100 @@
+"""`control-plane nodes`: who has enrolled, and how they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Row, select
+
+from control_plane import registry
+from control_plane.cli.support import NODE_ID, data_dir_option, json_option, opened, plain, print_json
+from control_plane.database import Database, node_keys
+from node_protocol import strict_json
+from node_protocol.encoding import format_time
+
+
+@click.group("nodes")
+def command() -> None:
+    """See the nodes."""
+
+
+@command.command("list")
+@data_dir_option
+@json_option
+def list_nodes(data_dir: Path, as_json: bool) -> None:
+    """Print the nodes, the oldest first: a line each."""
+    with opened(data_dir) as database:
+        with database.reading() as connection:
+            rows = registry.every(connection)
+        found = [_facts(database, row) for row in rows]
+    for node in found:
+        if as_json:
+            print_json(node)
+        else:
+            seen = node["last_sync_at"] or "never"
+            click.echo(
+                f"{node['node_id']}  {node['state']:9}  seq {node['last_seq']:<8}  seen {seen:24}  {node['name']}"
+            )
+
+
+@command.command("show")
+@data_dir_option
+@click.argument("node_id", type=NODE_ID)
+@json_option
+def show(data_dir: Path, node_id: str, as_json: bool) -> None:
+    """Print all that is known of one node: keys, status, alerts."""
+    with opened(data_dir) as database:
+        with database.reading() as connection:
+            row = registry.require(connection, node_id)
+            versions = connection.execute(
+                select(node_keys).where(node_keys.c.node_id == node_id).order_by(node_keys.c.version)
+            ).all()
+            alerts = registry.alerts_of(connection, node_id)
+        facts = _facts(database, row)
+    facts["status"] = strict_json.loads(row.status.encode()) if row.status else None
+    facts["keys"] = [
+        {"key_id": key.key_id, **_times(key, "created_at", "first_used_at", "retires_at")} for key in versions
+    ]
+    facts["alerts"] = [
+        {
+            **_times(alert, "at"),
+            "code": alert.code,
+            "reason": alert.reason,
+            "evidence": strict_json.loads(alert.evidence.encode()),
+        }
+        for alert in alerts
+    ]
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        if isinstance(value, list):
+            click.echo(f"{name}: {len(value)}")
+            for item in value:
+                click.echo(f"  {_line(item)}")
+        else:
+            click.echo(f"{name}: {_line(value)}")
+
+
+def _facts(database: Database, row: Row[Any]) -> dict[str, Any]:
+    return {
+        "node_id": row.node_id,
+        "name": plain(row.name),
+        "state": registry.state_of(database, row.node_id),
+        "agent": f"{plain(row.agent_version)} {plain(row.platform)}",
+        "replaces": row.replaces,
+        "last_seq": row.last_seq,
+        **_times(row, "enrolled_at", "last_sync_at", "revoked_at"),
+    }
+
+
+def _times(row: Row[Any], *names: str) -> dict[str, str | None]:
+    return {name: format_time(moment) if (moment := getattr(row, name)) else None for name in names}
+
+
+def _line(value: Any) -> str:
+    if value is None:
+        return "-"
+    return plain(value if isinstance(value, str) else strict_json.dumps(value).decode())

@@ -1,0 +1,128 @@
+"""`control-plane orders`: order commands to nodes, and what became of them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Row
+
+from control_plane import commands, ingest, orders, registry
+from control_plane.cli.errors import CliError, Exit
+from control_plane.cli.support import (
+    DURATION,
+    data_dir_option,
+    json_option,
+    node_option,
+    opened,
+    plain,
+    print_json,
+)
+from control_plane.service import utc_now
+from node_protocol import strict_json
+from node_protocol.encoding import format_time
+from node_protocol.messages import parse_command_data
+from node_protocol.refusals import Malformed
+
+expires_option = click.option(
+    "--expires",
+    type=DURATION,
+    default=commands.DEFAULT_LIFETIME,
+    show_default="60s",
+    help="How long the node may take to come for it.",
+)
+
+
+@click.group("orders")
+def command() -> None:
+    """Place and cancel orders at nodes, and see them."""
+
+
+@command.command("place")
+@data_dir_option
+@node_option
+@click.option("--exchange", default="paper", show_default=True)
+@click.option("--symbol", required=True, help="BTC/USD, say.")
+@click.option("--side", required=True, type=click.Choice(["buy", "sell"]))
+@click.option("--type", "order_type", required=True, type=click.Choice(["market", "limit", "stop"]))
+@click.option("--amount", required=True, help="A decimal number, of the base currency.")
+@click.option("--price", help="A decimal number; for limit orders.")
+@click.option("--stop-price", help="A decimal number; for stop orders.")
+@click.option("--time-in-force", type=click.Choice(["gtc", "ioc"]))
+@click.option("--reduce-only", is_flag=True, default=None, help="It may only make a position smaller.")
+@expires_option
+@json_option
+def place(data_dir: Path, node_id: str, expires: timedelta, as_json: bool, order_type: str, **options: Any) -> None:
+    """Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."""
+    data = {name: value for name, value in options.items() if value is not None} | {"type": order_type}
+    _issue(data_dir, node_id, "order.place", data, lifetime=expires, as_json=as_json)
+
+
+@command.command("cancel")
+@data_dir_option
+@node_option
+@click.option("--client-order-id", required=True, help="The order, as `orders list` shows it.")
+@expires_option
+@json_option
+def cancel(data_dir: Path, node_id: str, client_order_id: str, expires: timedelta, as_json: bool) -> None:
+    """Tell a node to cancel an order."""
+    _issue(data_dir, node_id, "order.cancel", {"client_order_id": client_order_id}, lifetime=expires, as_json=as_json)
+
+
+@command.command("list")
+@data_dir_option
+@node_option
+@json_option
+def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
+    """Print a node's orders as its events tell them, and the commands that it was given."""
+    with opened(data_dir) as database, database.reading() as connection:
+        registry.require(connection, node_id)
+        found = orders.project(ingest.order_events(connection, node_id))
+        given = [_command(row, utc_now()) for row in commands.of_node(connection, node_id)]
+    if as_json:
+        print_json({"orders": found, "commands": given})
+        return
+    for order in found:
+        told = {
+            name: plain(str(order.get(name, "-"))) for name in ("client_order_id", "state", "symbol", "side", "type")
+        }
+        amounts = "/".join(plain(str(order.get(name, "-"))) for name in ("filled", "amount"))
+        click.echo(f"{'  '.join(told.values())}  filled {amounts}  price {plain(str(order.get('price', '-')))}")
+    for each in given:
+        click.echo(f"{each['command_id']}  {each['state']}  {each['type']}  {strict_json.dumps(each['data']).decode()}")
+
+
+def _issue(
+    data_dir: Path, node_id: str, command_type: str, data: dict[str, Any], *, lifetime: timedelta, as_json: bool
+) -> None:
+    try:
+        checked = parse_command_data(command_type, data)
+    except Malformed as error:
+        raise CliError(f"no such order can be given: {error}", exit_code=Exit.USAGE) from None
+    with opened(data_dir) as database:
+        issued = commands.issue(
+            database, utc_now(), node_id=node_id, command_type=command_type, data=checked, lifetime=lifetime
+        )
+    if as_json:
+        print_json({"command_id": issued.id, "expires_at": format_time(issued.expires_at)})
+    else:
+        click.echo(f"{issued.id}  waits for {node_id} until {format_time(issued.expires_at)}")
+
+
+def _command(row: Row[Any], now: datetime) -> dict[str, Any]:
+    if row.done_at is not None:
+        state = "done"
+    elif row.expires_at <= now:
+        state = "expired"
+    else:
+        state = "waiting" if row.first_sent_at is None else "sent"
+    return {
+        "command_id": row.command_id,
+        "type": row.type,
+        "data": strict_json.loads(row.data.encode()),
+        "state": state,
+        "issued_at": format_time(row.issued_at),
+        "expires_at": format_time(row.expires_at),
+    }

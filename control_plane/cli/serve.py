@@ -1,0 +1,60 @@
+"""`control-plane serve`: the server's process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from control_plane import service
+from control_plane.cli.errors import CliError, Exit
+from control_plane.cli.support import data_dir_option, failures, sealer
+from node_protocol.refusals import Misuse
+
+
+@click.command("serve")
+@data_dir_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--authority",
+    "authorities",
+    multiple=True,
+    metavar="NAME",
+    help="A name, or name:port, by which nodes reach this server over https. Without: the bind address, over http.",
+)
+def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) -> None:
+    """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
+    seals = sealer()
+    _log_to_stderr()
+    with failures(data_dir):
+        try:
+            ready = service.prepare(data_dir, seals, host=host, port=port, authorities=authorities, on_ready=_say)
+        except service.CannotListen as error:
+            raise CliError(
+                f"cannot listen on {host}:{port}: {error}", "name another one with --host and --port"
+            ) from None
+        except Misuse as error:
+            raise CliError(f"--authority: {error}", exit_code=Exit.USAGE) from None
+        ready.run()
+
+
+def _say(url: str) -> None:
+    click.echo(f"control-plane: listening on {url}")
+
+
+def _log_to_stderr() -> None:
+    # Its own lines are JSON; what the libraries have to say, warnings and our own faults, comes as they word it.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

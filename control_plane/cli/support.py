@@ -1,0 +1,132 @@
+"""What the commands share: options, the open database, the master key, and how their failures read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane import commands, database, master_key, registry, schema
+from control_plane.cli.errors import CliError, Exit
+from control_plane.database import Database
+from control_plane.master_key import Sealer
+from node_protocol import strict_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NODE_ID: Final = re.compile(r"n_[a-z2-7]{20}", re.ASCII)
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class NodeIdType(click.ParamType[str]):
+    """A node id."""
+
+    name = "n_…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The id itself."""
+        if not _NODE_ID.fullmatch(str(value)):
+            self.fail(f"{value!r} is no node id: that is n_ and 20 characters of a-z and 2-7", param, ctx)
+        return str(value)
+
+
+class DurationType(click.ParamType[timedelta]):
+    """A length of time, `30s`, `10m`, `1h`, `7d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The length of time."""
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is no length of time, such as 30s, 10m, 1h or 7d", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+NODE_ID: Final = NodeIdType()
+DURATION: Final = DurationType()
+
+data_dir_option = click.option(
+    "--data-dir", required=True, type=click.Path(path_type=Path), help="The server's data directory."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+node_option = click.option("--node", "node_id", required=True, type=NODE_ID, help="The node.")
+
+
+def sealer() -> Sealer:
+    """The sealer of the environment's master key."""
+    try:
+        return master_key.from_environment(os.environ)
+    except master_key.BadMasterKey as error:
+        raise CliError(
+            str(error),
+            f"make one: export {master_key.VARIABLE}=$(control-plane keys generate)",
+            "keep it: without it no node key in the database opens again",
+            exit_code=Exit.USAGE,
+        ) from None
+
+
+@contextmanager
+def failures(data_dir: Path) -> Iterator[None]:
+    """Turns what can go wrong with a data directory into the operator's one line."""
+    try:
+        yield
+    except database.NoDatabase as error:
+        hint = f"`control-plane serve --data-dir {data_dir}` makes one, and so does `migrate`"
+        raise CliError(str(error), hint, exit_code=Exit.USAGE) from None
+    except schema.NewerSchema as error:
+        raise CliError(f"{error}: {data_dir}", "use the version that made it", exit_code=Exit.USAGE) from None
+    except master_key.SealBroken as error:
+        raise CliError(
+            f"the master key is not the one of {data_dir}: {error}",
+            f"set {master_key.VARIABLE} to the key that this database was made with",
+            exit_code=Exit.USAGE,
+        ) from None
+    except registry.UnknownNode as error:
+        raise CliError(str(error), "`control-plane nodes list` shows those that have") from None
+    except commands.NotTaking as error:
+        raise CliError(str(error), "`control-plane token create --replaces …` lets it enrol anew") from None
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or type(error).__name__)
+        raise CliError(
+            f"the database in {data_dir} does not answer: {cause}", "look at the disk's space and at who owns the files"
+        ) from None
+    except OSError as error:
+        raise CliError(f"{error.strerror or error}: {error.filename or data_dir}", exit_code=Exit.USAGE) from None
+
+
+@contextmanager
+def opened(data_dir: Path) -> Iterator[Database]:
+    """The database of a data directory, of this version's form."""
+    with failures(data_dir):
+        found = database.open_database(data_dir)
+        try:
+            if not schema.is_current(found):
+                raise CliError(
+                    f"the database in {data_dir} has an older or newer form",
+                    f"`control-plane migrate --data-dir {data_dir}` brings an older one up to date",
+                    exit_code=Exit.USAGE,
+                )
+            yield found
+        finally:
+            found.close()
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON."""
+    click.echo(strict_json.dumps(value))
+
+
+def plain(text: str) -> str:
+    """What a node says of itself, without what could move the cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,39 @@
+"""`control-plane token`: enrolment tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from control_plane import deployment, tokens
+from control_plane.cli.support import DURATION, NODE_ID, data_dir_option, json_option, opened, print_json, sealer
+from control_plane.service import utc_now
+from node_protocol.encoding import format_time
+from node_protocol.handshake import format_token
+
+
+@click.group("token")
+def command() -> None:
+    """Make enrolment tokens."""
+
+
+@command.command("create")
+@data_dir_option
+@click.option(
+    "--expires", type=DURATION, default=tokens.DEFAULT_LIFETIME, show_default="1h", help="How long it is good."
+)
+@click.option("--replaces", type=NODE_ID, help="The node whose place is taken; it is revoked then.")
+@json_option
+def create(data_dir: Path, expires: timedelta, replaces: str | None, as_json: bool) -> None:
+    """Print a new token. It is shown once, and serves once; also while the server runs."""
+    seals = sealer()
+    with opened(data_dir) as database:
+        deployment.ensure(database, seals, utc_now())
+        token, expires_at = tokens.create(database, seals, utc_now(), lifetime=expires, replaces=replaces)
+    if as_json:
+        print_json({"token": format_token(token), "expires_at": format_time(expires_at)})
+    else:
+        click.echo(format_token(token))
+        click.echo(f"good for one node until {format_time(expires_at)}", err=True)

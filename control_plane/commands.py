@@ -1,0 +1,166 @@
+"""Commands to nodes: issued by the operator, brought with every answer until the node says done or they expire."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane import registry
+from control_plane.database import Database, commands
+from node_protocol import strict_json
+from node_protocol.encoding import b64url_encode
+from node_protocol.messages import Command, CommandData
+
+DEFAULT_LIFETIME: Final = timedelta(seconds=60)
+MOST_AT_ONCE: Final = 100
+"""Commands that one answer brings; the rest come with the next ones."""
+_POLL_SECONDS: Final = 0.1
+
+
+class NotTaking(Exception):
+    """The node will not come for commands any more."""
+
+
+def issue(
+    database: Database,
+    now: datetime,
+    *,
+    node_id: str,
+    command_type: str,
+    data: CommandData,
+    lifetime: timedelta = DEFAULT_LIFETIME,
+) -> Command:
+    """A new command, durable. Raises UnknownNode, and NotTaking for a suspended or revoked node."""
+    state = registry.state_of(database, node_id)
+    if state is not registry.State.ACTIVE:
+        raise NotTaking(f"{node_id} is {state}: it takes no commands")
+    command = Command(
+        id=f"cmd_{b64url_encode(secrets.token_bytes(16))}",
+        issued_at=now,
+        expires_at=now + lifetime,
+        type=command_type,
+        data=data.model_dump(mode="json", exclude_defaults=True),
+    )
+    with database.writing() as connection:
+        connection.execute(
+            insert(commands).values(
+                command_id=command.id,
+                node_id=node_id,
+                issued_at=command.issued_at,
+                expires_at=command.expires_at,
+                type=command.type,
+                data=strict_json.dumps(command.data).decode(),
+            )
+        )
+    return command
+
+
+def fetch(database: Database, node_id: str, now: datetime) -> list[Command]:
+    """What the node is to do: neither done nor expired, the oldest first, at most MOST_AT_ONCE.
+
+    Keeps when a command first went out.
+    """
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(commands)
+            .where(commands.c.node_id == node_id, commands.c.done_at.is_(None), commands.c.expires_at > now)
+            .order_by(commands.c.number)
+            .limit(MOST_AT_ONCE)
+        ).all()
+    unsent = [row.number for row in rows if row.first_sent_at is None]
+    if unsent:
+        with database.writing() as connection:
+            connection.execute(update(commands).where(commands.c.number.in_(unsent)).values(first_sent_at=now))
+    return [
+        Command(
+            id=row.command_id,
+            issued_at=row.issued_at,
+            expires_at=row.expires_at,
+            type=row.type,
+            data=strict_json.loads(row.data.encode()),
+        )
+        for row in rows
+    ]
+
+
+def mark_done(connection: Connection, node_id: str, command_ids: Sequence[str], now: datetime) -> int:
+    """Ends the node's own commands that it lists; how many were new. Ids that are not its own say nothing."""
+    return connection.execute(
+        update(commands)
+        .where(commands.c.node_id == node_id, commands.c.command_id.in_(command_ids), commands.c.done_at.is_(None))
+        .values(done_at=now)
+    ).rowcount
+
+
+def of_node(connection: Connection, node_id: str) -> Sequence[Row[Any]]:
+    """All commands of a node, the oldest first."""
+    return connection.execute(select(commands).where(commands.c.node_id == node_id).order_by(commands.c.number)).all()
+
+
+class Watch:
+    """Tells held requests that a command was issued, by whatever process.
+
+    One look at the database every 100 ms serves them all, and only while there are any.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._seen = 0
+        self._looking: asyncio.Task[None] | None = None
+        self.closed = False
+        """Whether nobody is to wait any more."""
+
+    @contextmanager
+    def entered(self, node_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the node gets a command, or all are to answer. Look for commands after entering."""
+        woken = asyncio.Event()
+        self._waiting.setdefault(node_id, set()).add(woken)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            yield woken
+        finally:
+            self._waiting[node_id].discard(woken)
+            if not self._waiting[node_id]:
+                del self._waiting[node_id]
+
+    def close(self) -> None:
+        """Wakes everybody; from now on nobody is to wait."""
+        self.closed = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for waiting in self._waiting.values():
+            for woken in waiting:
+                woken.set()
+
+    async def _look(self) -> None:
+        try:
+            while self._waiting:
+                for node_id, number in await asyncio.to_thread(self._newer):
+                    self._seen = max(self._seen, number)
+                    for woken in self._waiting.get(node_id, ()):
+                        woken.set()
+                await asyncio.sleep(_POLL_SECONDS)
+        except SQLAlchemyError:
+            # Whoever waits is told that there may be something, looks, and answers by what it finds.
+            self._wake_all()
+        finally:
+            self._looking = None
+
+    def _newer(self) -> list[tuple[str, int]]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(commands.c.node_id, func.max(commands.c.number))
+                .where(commands.c.number > self._seen)
+                .group_by(commands.c.node_id)
+            )
+            return [(row[0], row[1]) for row in rows]

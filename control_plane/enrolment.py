@@ -1,0 +1,135 @@
+"""Enrolment: one token makes one node, in one transaction; an answer that was lost is given again.
+
+The token's secret signs, so it is looked up as a key. Whether the token is still good is looked at only after the
+signature was: who knows the secret is told what became of it, and nobody else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from control_plane import node_keys, registry
+from control_plane.database import Database, nodes, tokens
+from control_plane.master_key import Purpose, Sealer
+from node_protocol import PROTOCOL_VERSION
+from node_protocol.encoding import b64url_decode, b64url_encode
+from node_protocol.handshake import (
+    KEY_BYTES,
+    KeyId,
+    derive_node_key,
+    enroll_key_id,
+    node_id_from,
+    parse_enroll_key_id,
+    public_key,
+)
+from node_protocol.messages import EnrollAnswer, EnrollRequest
+from node_protocol.refusals import Code, Malformed, Refused
+from node_protocol.signatures import MacKey, nonce_from
+from verifier import NodeKey, enrolled
+from verifier.stores import SqlStore
+
+
+def find_token(database: Database, sealer: Sealer, key_id: str) -> NodeKey | None:
+    """The key under `enroll.<token id>`, good or spent; None when there is no such token. Raises SealBroken."""
+    try:
+        token_id = parse_enroll_key_id(key_id)
+    except Malformed:
+        return None
+    with database.reading() as connection:
+        sealed = connection.execute(select(tokens.c.sealed).where(tokens.c.token_id == token_id)).scalar_one_or_none()
+    if sealed is None:
+        return None
+    return NodeKey("", enroll_key_id(token_id), MacKey(sealer.open(Purpose.TOKEN, token_id, sealed)))
+
+
+def enrol(
+    database: Database, sealer: Sealer, key_id: str, request: EnrollRequest, *, salt_id: str, now: datetime
+) -> EnrollAnswer:
+    """The node that the token `key_id` stands for: made now, or the same again until its first sync.
+
+    Raises Refused: `revoked` for a token that was used or has expired, `invalid_payload` for a salt, a public key or a
+    `replaces` that cannot be taken.
+    """
+    if request.fingerprint.salt_id != salt_id:
+        raise _invalid("fingerprint.salt_id", "not this server's salt: ask for /v1/enroll/salt")
+    token_id = parse_enroll_key_id(key_id)
+    with database.writing() as connection:
+        token = connection.execute(select(tokens).where(tokens.c.token_id == token_id)).one()
+        if token.node_id is not None:
+            return _again(connection, token, request, now)
+        if token.expires_at <= now:
+            raise Refused(Code.REVOKED, "token_expired", detail="this enrolment token has expired")
+        if request.replaces not in (None, token.replaces):
+            raise _invalid("replaces", "this enrolment token was not made to replace that node")
+        return _make(connection, sealer, token, request, now)
+
+
+def _again(connection: Connection, token: Row[Any], request: EnrollRequest, now: datetime) -> EnrollAnswer:
+    node = registry.require(connection, token.node_id)
+    same = token.node_public == b64url_encode(request.public_key)
+    if not same or node.first_sync_at is not None or node.revoked_at is not None:
+        raise Refused(Code.REVOKED, "token_spent", detail="this enrolment token was used already")
+    return _answer(token.node_id, b64url_decode(token.server_public, length=KEY_BYTES), token.ticket, now)
+
+
+def _make(
+    connection: Connection, sealer: Sealer, token: Row[Any], request: EnrollRequest, now: datetime
+) -> EnrollAnswer:
+    key_id = KeyId(node_id_from(secrets.token_bytes(13)), 1)
+    private = secrets.token_bytes(KEY_BYTES)
+    server_public = public_key(private)
+    ticket = f"0.{nonce_from(secrets.token_bytes(16))}"
+    key = derive_node_key(
+        private=private,
+        peer_public=request.public_key,
+        salt=sealer.open(Purpose.TOKEN, token.token_id, token.sealed),
+        key_id=str(key_id),
+        node_public=request.public_key,
+        server_public=server_public,
+    )
+    connection.execute(
+        insert(nodes).values(
+            node_id=key_id.node_id,
+            name=request.name,
+            agent_version=request.agent.version,
+            platform=request.agent.platform,
+            enrolled_at=now,
+            replaces=token.replaces,
+        )
+    )
+    node_keys.keep(connection, sealer, key_id, key, now)
+    SqlStore(connection.engine).save_in(connection, key_id.node_id, enrolled(ticket, request.fingerprint.components))
+    connection.execute(
+        update(tokens)
+        .where(tokens.c.token_id == token.token_id)
+        .values(
+            node_id=key_id.node_id,
+            node_public=b64url_encode(request.public_key),
+            server_public=b64url_encode(server_public),
+            ticket=ticket,
+        )
+    )
+    if token.replaces is not None:
+        connection.execute(
+            update(nodes).where(nodes.c.node_id == token.replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
+        )
+    return _answer(key_id.node_id, server_public, ticket, now)
+
+
+def _answer(node_id: str, server_public: bytes, ticket: str, now: datetime) -> EnrollAnswer:
+    return EnrollAnswer(
+        protocol=PROTOCOL_VERSION,
+        node_id=node_id,
+        key_id=str(KeyId(node_id, 1)),
+        public_key=server_public,
+        ticket=ticket,
+        server_time=now,
+    )
+
+
+def _invalid(where: str, what: str) -> Refused:
+    return Refused(Code.INVALID_PAYLOAD, f"bad_{where}", extra={"errors": [{"at": where, "error": what}]})

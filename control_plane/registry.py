@@ -1,0 +1,78 @@
+"""The nodes that are known, where they stand, and what the operator should know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, insert, select
+
+from control_plane.database import Database, alerts, nodes
+from node_protocol import strict_json
+from verifier.stores import SqlStore
+
+_SAME_FINDING: Final = timedelta(minutes=10)
+
+
+class State(StrEnum):
+    """Where a node stands."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class UnknownNode(LookupError):
+    """No node of this id has enrolled here."""
+
+
+def require(connection: Connection, node_id: str) -> Row[Any]:
+    """The node's row. Raises UnknownNode."""
+    row = connection.execute(select(nodes).where(nodes.c.node_id == node_id)).one_or_none()
+    if row is None:
+        raise UnknownNode(f"no node {node_id} has enrolled here")
+    return row
+
+
+def every(connection: Connection) -> Sequence[Row[Any]]:
+    """All nodes, the oldest first."""
+    return connection.execute(select(nodes).order_by(nodes.c.enrolled_at, nodes.c.node_id)).all()
+
+
+def state_of(database: Database, node_id: str) -> State:
+    """Where a node stands: revoked by the operator, suspended by the verifier, or active. Raises UnknownNode."""
+    with database.reading() as connection:
+        if require(connection, node_id).revoked_at is not None:
+            return State.REVOKED
+    continuity = SqlStore(database.engine).load(node_id)
+    return State.ACTIVE if continuity is not None and continuity.suspended_at is None else State.SUSPENDED
+
+
+def alerts_of(connection: Connection, node_id: str) -> Sequence[Row[Any]]:
+    """What was noted of a node, the newest first."""
+    return connection.execute(select(alerts).where(alerts.c.node_id == node_id).order_by(alerts.c.number.desc())).all()
+
+
+def raise_alert(
+    database: Database, node_id: str, now: datetime, *, code: str, reason: str, evidence: Mapping[str, Any]
+) -> None:
+    """Keeps evidence for the operator. It comes from the sender in part: to be shown, not to be acted on.
+
+    The same finding about the same node again within ten minutes is no second alert, so that nobody fills the table.
+    """
+    with database.writing() as connection:
+        again = select(alerts.c.number).where(
+            alerts.c.node_id == node_id,
+            alerts.c.code == code,
+            alerts.c.reason == reason,
+            alerts.c.at > now - _SAME_FINDING,
+        )
+        if connection.execute(again.limit(1)).one_or_none() is not None:
+            return
+        connection.execute(
+            insert(alerts).values(
+                node_id=node_id, at=now, code=code, reason=reason, evidence=strict_json.dumps(dict(evidence)).decode()
+            )
+        )

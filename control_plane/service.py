@@ -1,0 +1,76 @@
+"""One running control plane: its settings, and the parts in the order in which they come up and go down."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from uvicorn import Server
+
+from control_plane import deployment, schema, server
+from control_plane.app import create_app
+from control_plane.channel import Channel, Clock
+from control_plane.database import Database, open_database
+from control_plane.master_key import Sealer
+from node_protocol.signatures import Scheme
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+class CannotListen(Exception):
+    """The address is taken, or is none of this machine's."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that is ready to run on its socket."""
+
+    server: Server
+    socket: socket.socket
+    database: Database
+    url: str
+    """Where it listens, for people."""
+
+    def run(self) -> None:
+        """Serves until it is told to stop."""
+        try:
+            self.server.run(sockets=[self.socket])
+        finally:
+            self.database.close()
+
+
+def prepare(
+    data_dir: Path,
+    sealer: Sealer,
+    *,
+    host: str,
+    port: int,
+    authorities: Collection[str] = (),
+    clock: Clock = utc_now,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> Service:
+    """Brings the database up to date and binds the address; nothing listens yet.
+
+    `authorities` are the names by which nodes reach the server, and then it stands behind TLS; without any it is the
+    bind address, over plain http. `on_ready` is called with the address once it listens. Raises CannotListen,
+    SealBroken, NewerSchema, and OSError for a data directory that cannot be used.
+    """
+    database = open_database(data_dir, create=True)
+    schema.upgrade(database)
+    salt = deployment.ensure(database, sealer, clock())
+    try:
+        bound = server.listen(host, port)
+    except OSError as error:
+        raise CannotListen((error.strerror or str(error)).lower()) from error
+    bind_address = f"{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+    scheme: Scheme = "https" if authorities else "http"
+    channel = Channel(database, sealer, salt, authorities=authorities or (bind_address,), scheme=scheme, clock=clock)
+    url = f"http://{bind_address}"
+    app = create_app(database, channel, salt)
+    return Service(server.make_server(app, on_ready=lambda: on_ready(url), on_stop=channel.stop), bound, database, url)
