@@ -29,14 +29,12 @@ def list_nodes(data_dir: Path, as_json: bool) -> None:
         with database.reading() as connection:
             rows = registry.every(connection)
         found = [_facts(database, row) for row in rows]
+    if as_json:
+        print_json(found)
+        return
     for node in found:
-        if as_json:
-            print_json(node)
-        else:
-            seen = node["last_sync_at"] or "never"
-            click.echo(
-                f"{node['node_id']}  {node['state']:9}  seq {node['last_seq']:<8}  seen {seen:24}  {node['name']}"
-            )
+        seen = node["last_sync_at"] or "never"
+        click.echo(f"{node['node_id']}  {node['state']:9}  seq {node['last_seq']:<8}  seen {seen:24}  {node['name']}")
 
 
 @command.command("show")
