@@ -1,0 +1,110 @@
+"""A relay on loopback between node and server that keeps what passes: the thief on the line of the demo's attacks."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from node_protocol.signatures import Headers
+
+_CHUNK: Final = 65536
+_TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One request as it crossed the line."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Relay:
+    """Listens on a free port of loopback and hands every byte on to `port`, keeping the requests.
+
+    A thread a connection: the demo has one node. `close` ends it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._captured: list[Captured] = []
+        self._lock = threading.Lock()
+        relay = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                relay._pump(self.request, port)
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler, bind_and_activate=True)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="demo-relay", daemon=True).start()
+
+    @property
+    def authority(self) -> str:
+        """`host:port` that the node is told to speak to."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def last(self, path: str) -> Captured | None:
+        """The newest whole request to this path."""
+        with self._lock:
+            return next((each for each in reversed(self._captured) if each.path == path), None)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _pump(self, client: socket.socket, port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as server:
+            client.settimeout(_TIMEOUT)
+            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back.start()
+            pending = b""
+            while chunk := _receive(client):
+                server.sendall(chunk)
+                pending = self._keep_whole(pending + chunk)
+            _shut(server)
+            back.join(_TIMEOUT)
+
+    def _keep_whole(self, data: bytes) -> bytes:
+        """Keep each whole request at the front of `data`; give back what is not whole yet."""
+        while True:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            if not end:
+                return data
+            request_line, *lines = head.decode("latin-1").split("\r\n")
+            headers: Headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+            length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+            if len(rest) < length:
+                return data
+            method, path, _ = request_line.split(" ", 2)
+            with self._lock:
+                self._captured.append(Captured(method, path, tuple(headers), rest[:length]))
+            data = rest[length:]
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(_CHUNK)
+    except OSError:
+        return b""
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while chunk := _receive(source):
+            target.sendall(chunk)
+    except OSError:
+        pass
+    _shut(target)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
