@@ -136,9 +136,10 @@ def test_two_holders_of_one_state_are_suspended_and_the_operator_is_told(server:
     node.sync()
     copy = Node(node.signer, node.ticket, node.salt_id)
     replies = [node.sync(), copy.sync(), node.sync(), copy.sync()]
-    assert [
-        reply.refusal for reply in replies if reply.status != 200
-    ][:2] == [(409, "ticket_conflict", True), (403, "suspended", True)]
+    assert [reply.refusal for reply in replies if reply.status != 200][:2] == [
+        (409, "ticket_conflict", True),
+        (403, "suspended", True),
+    ]
 
     shown = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)
     assert shown["state"] == "suspended"
