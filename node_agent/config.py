@@ -1,0 +1,276 @@
+"""Configuration: `config.toml`, `policy.toml` and `NODE_…` variables, parsed once into frozen values.
+
+A variable is named after section and key, `NODE_STRATEGY__NAME` for `name` in `[strategy]`, and goes before the file.
+The owner's limits are in `policy.toml` alone: no variable changes them. Every mistake is a ConfigError that names the
+file or variable, the key, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from node_agent.core.market import OrderType, Side
+from node_agent.core.policy import Policy
+from node_agent.vault import VaultKey
+from node_protocol.messages import parse_decimal
+from node_protocol.refusals import Malformed
+
+CONFIG_FILE: Final = "config.toml"
+POLICY_FILE: Final = "policy.toml"
+VAULT_FILE: Final = "vault.json"
+_PREFIX: Final = "NODE_"
+_PASSPHRASE: Final = "NODE_VAULT_PASSPHRASE"  # noqa: S105  (the name of a variable)
+_PASSPHRASE_FILE: Final = "NODE_VAULT_PASSPHRASE_FILE"  # noqa: S105
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `hints` say what to do."""
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
+def _money(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, float):
+        raise Malformed(f'write it in quotes, "{value}": a binary fraction is not what it looks like')
+    return parse_decimal(value)
+
+
+def _not_twice(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise Malformed("a value twice")
+    return values
+
+
+Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0)]
+Positive = Annotated[Decimal, BeforeValidator(_money), Field(gt=0)]
+Fraction = Annotated[Decimal, BeforeValidator(_money), Field(ge=0, le=1)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")]
+Names = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_not_twice)]
+
+
+class Section(BaseModel):
+    """What all sections share: nothing unknown, nothing converted, nothing changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class NodeSection(Section):
+    """`[node]`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    mode: Literal["paper"] = "paper"
+
+
+class VaultSection(Section):
+    """`[vault]`."""
+
+    key_file: str | None = None
+
+
+class ExchangeSection(Section):
+    """`[exchange]`."""
+
+    name: Literal["paper"] = "paper"
+    symbol: Symbol = "BTC/USD"
+
+
+class PaperSection(Section):
+    """`[paper]`."""
+
+    candles: str
+    volume_unit: Literal["base", "quote"] = "base"
+    cash: Positive = Decimal(10_000)
+    maker_fee: Fraction = Decimal("0.001")
+    taker_fee: Fraction = Decimal("0.001")
+    volume_share: Annotated[Fraction, Field(gt=0)] = Decimal("0.1")
+    tick_size: Positive = Decimal("0.5")
+    step_size: Positive = Decimal("0.00001")
+    minimum_notional: Money = Decimal(5)
+
+
+class StrategySection(Section):
+    """`[strategy]`."""
+
+    name: Literal["ma_trend", "none"] = "ma_trend"
+    fast: Annotated[int, Field(ge=1, le=10_000)] = 10
+    slow: Annotated[int, Field(ge=2, le=10_000)] = 30
+    notional: Positive = Decimal(250)
+
+
+class LogSection(Section):
+    """`[log]`."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """`config.toml`, with the variables that go before it."""
+
+    node: NodeSection
+    vault: VaultSection = VaultSection()
+    exchange: ExchangeSection = ExchangeSection()
+    paper: PaperSection
+    strategy: StrategySection = StrategySection()
+    log: LogSection = LogSection()
+
+
+class PolicyFile(Section):
+    """`policy.toml`: the owner's limits."""
+
+    exchanges: Names
+    symbols: Names
+    sides: Annotated[tuple[Literal["buy", "sell"], ...], Field(strict=False), AfterValidator(_not_twice)]
+    order_types: Annotated[
+        tuple[Literal["market", "limit", "stop"], ...], Field(strict=False), AfterValidator(_not_twice)
+    ]
+    max_order_notional: Money
+    max_position_notional: Money
+    max_total_notional: Money
+    orders_per_minute: Annotated[int, Field(ge=0, le=10_000)]
+    daily_loss: Money
+    price_collar: Fraction
+    server_commands: bool
+
+
+M = TypeVar("M", bound=Section)
+
+
+def load(data_dir: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration of a data directory. Raises ConfigError."""
+    path = data_dir / CONFIG_FILE
+    content = _toml(path)
+    sources = {key: str(path) for key in content}
+    for variable, value in environ.items():
+        section, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if not variable.startswith(_PREFIX) or not key:
+            continue
+        if section not in Config.model_fields:
+            raise ConfigError(f"{variable}: no section is called [{section}]", _allowed(section, Config.model_fields))
+        content = {**content, section: {**content.get(section, {}), key: _from_text(section, key, value)}}
+        sources[f"{section}.{key}"] = variable
+    config = _validated(Config, content, str(path), sources)
+    if config.strategy.fast >= config.strategy.slow:
+        raise ConfigError(f"{path}: strategy.fast must be below strategy.slow")
+    return config
+
+
+def load_policy(data_dir: Path) -> Policy:
+    """The owner's limits. Raises ConfigError."""
+    path = data_dir / POLICY_FILE
+    limits = _validated(PolicyFile, _toml(path), str(path), {})
+    return Policy(
+        exchanges=frozenset(limits.exchanges),
+        symbols=frozenset(limits.symbols),
+        sides=frozenset(Side(side) for side in limits.sides),
+        order_types=frozenset(OrderType(each) for each in limits.order_types),
+        max_order_notional=limits.max_order_notional,
+        max_position_notional=limits.max_position_notional,
+        max_total_notional=limits.max_total_notional,
+        orders_per_minute=limits.orders_per_minute,
+        daily_loss=limits.daily_loss,
+        price_collar=limits.price_collar,
+        server_commands=limits.server_commands,
+    )
+
+
+def vault_key(config: Config, environ: Mapping[str, str]) -> VaultKey:
+    """The key that the configuration and the environment name. Raises ConfigError or VaultError."""
+    if passphrase := passphrase_from(environ):
+        return VaultKey.from_passphrase(passphrase)
+    if config.vault.key_file is None:
+        raise ConfigError(
+            "nothing opens the vault: there is no default key",
+            f"set vault.key_file in {CONFIG_FILE}, NODE_VAULT__KEY_FILE, or {_PASSPHRASE_FILE}",
+        )
+    return VaultKey.from_file(Path(config.vault.key_file))
+
+
+def passphrase_from(environ: Mapping[str, str]) -> SecretStr | None:
+    """The vault's passphrase in the environment, or in the file that it names; None when there is neither."""
+    if path := environ.get(_PASSPHRASE_FILE):
+        try:
+            return SecretStr(Path(path).read_text(encoding="utf-8").rstrip("\r\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{_PASSPHRASE_FILE}: cannot read {path}: {error}") from None
+    passphrase = environ.get(_PASSPHRASE)
+    return SecretStr(passphrase) if passphrase else None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no {path}", f"make a node with `node-agent init --data-dir {path.parent}`"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _from_text(section: str, key: str, text: str) -> object:
+    """A variable's value as TOML would have it: a number or a truth where the key wants one, else the text."""
+    model = Config.model_fields[section].annotation
+    field = model.model_fields.get(key) if _is_model(model) else None
+    if field is not None and field.annotation in (int, bool):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _validated(model: type[M], content: Mapping[str, Any], file: str, sources: Mapping[str, str]) -> M:
+    try:
+        return model.model_validate(dict(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = [str(part) for part in first["loc"]]
+        key = ".".join(where)
+        source = sources.get(".".join(where[:2]), file)
+        message, *hints = _explained(model, first["type"], where, first["msg"])
+        raise ConfigError(f"{source}: {key}: {message}", *hints) from None
+
+
+def _explained(model: type[BaseModel], kind: str, where: list[str], message: str) -> list[str]:
+    """What is wrong with a key, and what is allowed there."""
+    section: Any = model
+    for part in where[:-1]:
+        known = section.model_fields.get(part) if _is_model(section) else None
+        section = known.annotation if known is not None else None
+    if kind == "extra_forbidden" and _is_model(section):
+        return ["no such key", _allowed(where[-1], section.model_fields)]
+    if kind == "missing":
+        return ["missing"]
+    return [message.removeprefix("Value error, ").removeprefix("Input should be ").replace("Input should", "should")]
+
+
+def _is_model(value: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _allowed(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    allowed = "allowed here: " + ", ".join(known)
+    return f"did you mean {near[0]}? {allowed}" if near else allowed
+
+
+STRATEGIES: Final[tuple[str, ...]] = get_args(StrategySection.model_fields["name"].annotation)
+"""Names that `strategy.name` takes."""
