@@ -10,9 +10,8 @@ import click
 import structlog
 
 from control_plane import service
-from control_plane.cli.errors import CliError, Exit
-from control_plane.cli.support import data_dir_option, failures, sealer
-from node_protocol.refusals import Misuse
+from control_plane.cli.errors import CliError
+from control_plane.cli.support import AUTHORITY, data_dir_option, failures, sealer
 
 
 @click.command("serve")
@@ -23,7 +22,7 @@ from node_protocol.refusals import Misuse
     "--authority",
     "authorities",
     multiple=True,
-    metavar="NAME",
+    type=AUTHORITY,
     help="A name, or name:port, by which nodes reach this server over https. Without: the bind address, over http.",
 )
 def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) -> None:
@@ -37,8 +36,6 @@ def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) 
             raise CliError(
                 f"cannot listen on {host}:{port}: {error}", "name another one with --host and --port"
             ) from None
-        except Misuse as error:
-            raise CliError(f"--authority: {error}", exit_code=Exit.USAGE) from None
         ready.run()
 
 

@@ -22,6 +22,7 @@ from node_protocol import strict_json
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NODE_ID: Final = re.compile(r"n_[a-z2-7]{20}", re.ASCII)
+_AUTHORITY: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -53,7 +54,20 @@ class DurationType(click.ParamType[timedelta]):
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+class AuthorityType(click.ParamType[str]):
+    """A name by which the server is reached."""
+
+    name = "name[:port]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name in lower case."""
+        if not _AUTHORITY.fullmatch(str(value).lower()):
+            self.fail(f"{value!r} is no name[:port], such as nodes.example.com", param, ctx)
+        return str(value).lower()
+
+
 NODE_ID: Final = NodeIdType()
+AUTHORITY: Final = AuthorityType()
 DURATION: Final = DurationType()
 
 data_dir_option = click.option(
@@ -102,7 +116,8 @@ def failures(data_dir: Path) -> Iterator[None]:
             f"the database in {data_dir} does not answer: {cause}", "look at the disk's space and at who owns the files"
         ) from None
     except OSError as error:
-        raise CliError(f"{error.strerror or error}: {error.filename or data_dir}", exit_code=Exit.USAGE) from None
+        what = (error.strerror or str(error)).lower()
+        raise CliError(f"{what}: {error.filename or data_dir}", exit_code=Exit.USAGE) from None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from node_protocol.encoding import b64url_encode
 from node_protocol.handshake import Token, format_token
@@ -133,7 +134,7 @@ def test_a_plain_token_replaces_nobody(server: ServerProcess) -> None:
 
 def test_what_cannot_be_taken_does_not_spend_the_token(server: ServerProcess) -> None:
     enrolment = Enrolment(server.address, server.token())
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"public_key": b64url_encode(bytes(32))},
         {"fingerprint": {"salt_id": "another", "components": {}}},
         {"surprise": 1},

@@ -1,0 +1,221 @@
+"""The operator's commands: what they print, how they fail, and the codes they exit with."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from control_plane.master_key import generate
+from tests.control_plane.support import (
+    ENVIRONMENT,
+    ServerProcess,
+    control_plane,
+    enrolled,
+    event,
+    json_of,
+)
+
+UNKNOWN = "n_" + "a" * 20
+WITHOUT_KEY = {name: value for name, value in ENVIRONMENT.items() if name != "CONTROL_PLANE_MASTER_KEY"}
+
+
+def fails(code: int, *arguments: object, environ: dict[str, str] = ENVIRONMENT) -> str:
+    """The error line of a run that fails with this code, in the one form that errors have."""
+    done = control_plane(*arguments, environ=environ)
+    assert done.returncode == code, done
+    first, *hints = done.stderr.splitlines()
+    assert re.fullmatch(r"control-plane: error: [^A-Z].*[^.]", first), first
+    assert all(hint.startswith("hint: ") for hint in hints)
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("key", [None, "", "change-me", "A" * 43, "0123456789abcdef" * 4])
+def test_without_a_good_master_key_nothing_starts_and_no_port_is_opened(tmp_path: Path, key: str | None) -> None:
+    environ = WITHOUT_KEY | ({} if key is None else {"CONTROL_PLANE_MASTER_KEY": key})
+    for arguments in (["serve", "--port", "0"], ["token", "create"]):
+        told = fails(2, *arguments, "--data-dir", tmp_path / "server", environ=environ)
+        assert "control-plane keys generate" in told
+        assert not key or key not in told
+    assert not (tmp_path / "server").exists()
+
+
+def test_another_master_key_is_told_from_the_right_one(server: ServerProcess) -> None:
+    environ = ENVIRONMENT | {"CONTROL_PLANE_MASTER_KEY": generate()}
+    for arguments in (["serve", "--port", "0"], ["token", "create"]):
+        assert "the master key is not the one of" in fails(
+            2, *arguments, "--data-dir", server.data_dir, environ=environ
+        )
+
+
+def test_a_generated_key_serves(tmp_path: Path) -> None:
+    made = control_plane("keys", "generate", environ=WITHOUT_KEY)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", made.stdout)
+
+
+def test_a_taken_port_is_told_in_one_line(server: ServerProcess, tmp_path: Path) -> None:
+    told = fails(1, "serve", "--data-dir", tmp_path / "other", "--port", server.port)
+    assert f"cannot listen on 127.0.0.1:{server.port}" in told
+
+
+def test_a_bad_authority_is_wrong_usage(tmp_path: Path) -> None:
+    fails(2, "serve", "--data-dir", tmp_path, "--port", 0, "--authority", "https://example.com/")
+
+
+def test_a_token_is_shown_with_its_end(server: ServerProcess) -> None:
+    told = json_of("token", "create", "--data-dir", server.data_dir, "--expires", "90s")
+    assert re.fullmatch(r"nt_[a-z2-7]{16}_[A-Za-z0-9_-]{43}", told["token"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["expires_at"])
+    assert "no node" in fails(1, "token", "create", "--data-dir", server.data_dir, "--replaces", UNKNOWN)
+
+
+def test_wrong_usage_is_told_in_our_form(tmp_path: Path) -> None:
+    fails(2, "nodes", "show", "--data-dir", tmp_path, "n_short")
+    fails(2, "nodes", "list")
+    fails(2, "orders", "fly")
+    fails(2, "token", "create", "--data-dir", tmp_path, "--expires", "soon")
+
+
+def test_a_data_directory_without_a_database_is_told_with_what_makes_one(tmp_path: Path) -> None:
+    for arguments in (["nodes", "list"], ["token", "create"], ["events", "tail", "--node", UNKNOWN]):
+        assert "control-plane serve" in fails(2, *arguments, "--data-dir", tmp_path)
+
+
+def test_a_database_that_is_none_and_one_that_cannot_be_made_are_told(tmp_path: Path) -> None:
+    (tmp_path / "control_plane.sqlite3").write_bytes(b"this is no database" * 100)
+    assert "does not answer" in fails(1, "nodes", "list", "--data-dir", tmp_path)
+    (tmp_path / "file").touch()
+    fails(2, "migrate", "--data-dir", tmp_path / "file" / "below")
+
+
+def test_a_database_of_an_older_form_is_told_with_what_brings_it_up_to_date(tmp_path: Path) -> None:
+    (tmp_path / "control_plane.sqlite3").touch()
+    assert "control-plane migrate" in fails(2, "nodes", "list", "--data-dir", tmp_path)
+    assert control_plane("migrate", "--data-dir", tmp_path, environ=WITHOUT_KEY).returncode == 0
+    assert json_of("nodes", "list", "--data-dir", tmp_path) == []
+
+
+def test_an_unknown_node_is_told_by_every_command_that_names_one(server: ServerProcess) -> None:
+    where = ("--data-dir", server.data_dir)
+    place = ("--symbol", "BTC/USD", "--side", "buy", "--type", "market", "--amount", "1")
+    for arguments in (
+        ["nodes", "show", UNKNOWN],
+        ["events", "tail", "--node", UNKNOWN],
+        ["orders", "list", "--node", UNKNOWN],
+        ["orders", "place", "--node", UNKNOWN, *place],
+        ["orders", "cancel", "--node", UNKNOWN, "--client-order-id", "x"],
+    ):
+        assert "has enrolled here" in fails(1, *arguments, *where)
+
+
+def test_an_order_that_makes_no_sense_is_wrong_usage(server: ServerProcess) -> None:
+    order = (
+        "orders",
+        "place",
+        "--data-dir",
+        server.data_dir,
+        "--node",
+        UNKNOWN,
+        "--symbol",
+        "BTC/USD",
+        "--side",
+        "buy",
+    )
+    for rest in (
+        ["--type", "limit", "--amount", "1"],
+        ["--type", "market", "--amount", "1", "--price", "2"],
+        ["--type", "market", "--amount", "0"],
+        ["--type", "market", "--amount", "-1"],
+        ["--type", "market", "--amount", "1e3"],
+        ["--type", "market", "--amount", "lots"],
+        ["--type", "stop", "--amount", "1", "--price", "2"],
+    ):
+        fails(2, *order, *rest)
+
+
+def test_every_option_of_an_order_reaches_the_node(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    order = ("orders", "place", "--data-dir", server.data_dir, "--node", node.node_id, "--symbol", "BTC/USD")
+    stop = ("--side", "sell", "--type", "stop", "--amount", "1", "--stop-price", "9", "--reduce-only")
+    told = json_of(*order, *stop, "--time-in-force", "ioc", "--exchange", "elsewhere")
+    cancel = ("orders", "cancel", "--data-dir", server.data_dir, "--node", node.node_id, "--client-order-id", "o1")
+    json_of(*cancel)
+
+    first, second = node.sync().json["commands"]
+    assert first["id"] == told["command_id"]
+    assert first["expires_at"] == told["expires_at"]
+    assert first["data"] == {
+        "exchange": "elsewhere",
+        "symbol": "BTC/USD",
+        "side": "sell",
+        "type": "stop",
+        "amount": "1",
+        "stop_price": "9",
+        "time_in_force": "ioc",
+        "reduce_only": True,
+    }
+    assert (second["type"], second["data"]) == ("order.cancel", {"client_order_id": "o1"})
+
+
+def test_what_people_read_has_no_control_characters_of_a_node_s_making(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    node.sync(events=[event(1, text="\x1b[2J\u202e")], status={"mode": "\x1b]0;title\x07"})
+    where = ("--data-dir", server.data_dir)
+    for arguments in (["nodes", "list"], ["nodes", "show", node.node_id], ["events", "tail", "--node", node.node_id]):
+        done = control_plane(*arguments, *where)
+        assert done.returncode == 0
+        assert not set(done.stdout) & set("\x1b\x07\u202e")
+        assert done.stdout
+
+
+def test_no_secret_stands_in_the_database_as_it_is(server: ServerProcess) -> None:
+    token = server.token()
+    node = enrolled(server.address, token)
+    node.sync()
+    server.end()
+    kept = b"".join(path.read_bytes() for path in Path(server.data_dir).iterdir())
+    assert node.node_id.encode() in kept
+    secret = token.rpartition("_")[2]
+    for canary in (secret.encode(), node.signer.key, node.signer.key.hex().encode()):
+        assert canary not in kept
+
+
+def test_a_key_that_was_moved_to_another_node_s_row_does_not_open(server: ServerProcess) -> None:
+    one, other = (enrolled(server.address, server.token()) for _ in range(2))
+    connection = sqlite3.connect(server.data_dir / "control_plane.sqlite3")
+    with connection:
+        connection.execute(
+            "UPDATE node_keys SET sealed = (SELECT sealed FROM node_keys WHERE key_id = ?) WHERE key_id = ?",
+            (one.signer.key_id, other.signer.key_id),
+        )
+    connection.close()
+    assert other.sync().refusal == (503, "unavailable", False)
+    assert one.sync().status == 200
+
+
+def test_the_log_says_why_and_holds_no_secret(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "control_plane", "serve", "--data-dir", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        token = json_of("token", "create", "--data-dir", tmp_path)["token"]
+        node = enrolled(("127.0.0.1", port), token)
+        node.sync(surprise=1)
+        with socket.create_connection(("127.0.0.1", port)):
+            process.terminate()
+            _, log = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert ("enrolled", node.node_id) in {(line["event"], line["node_id"]) for line in lines}
+    assert ("refused", "not_a_SyncRequest") in {(line["event"], line.get("reason")) for line in lines}
+    for canary in (token, ENVIRONMENT["CONTROL_PLANE_MASTER_KEY"], node.ticket):
+        assert canary not in log

@@ -1,0 +1,90 @@
+"""The migrations make exactly the tables that the code writes to, and the database is durable the way it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, insert, text
+
+from control_plane import schema
+from control_plane.database import Database, NoDatabase, deployment, metadata, open_database
+from control_plane.service import utc_now
+from verifier.stores.sql import metadata as verifier_metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(tmp_path / "server", create=True)
+    yield opened
+    opened.close()
+
+
+def test_the_migrations_make_what_the_code_and_the_verifier_expect(database: Database) -> None:
+    schema.upgrade(database)
+    both = MetaData(naming_convention=metadata.naming_convention)
+    for each in (metadata, verifier_metadata):
+        for table in each.tables.values():
+            table.to_metadata(both)
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, both) == []
+
+
+def test_the_head_that_is_looked_for_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "control_plane:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
+
+
+def test_two_that_migrate_at_once_and_one_that_comes_later_agree(database: Database) -> None:
+    assert not schema.is_current(database)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: schema.upgrade(database), range(2)))
+    schema.upgrade(database)
+    assert schema.is_current(database)
+
+
+def test_a_newer_database_is_left_alone(database: Database) -> None:
+    schema.upgrade(database)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(schema.NewerSchema):
+        schema.upgrade(database)
+    assert not schema.is_current(database)
+
+
+def test_every_connection_writes_ahead_and_waits_for_the_disk(database: Database) -> None:
+    with database.reading() as connection:
+        found = [connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in _PRAGMAS]
+    assert dict(zip(_PRAGMAS, found, strict=True)) == _PRAGMAS
+
+
+_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 10_000, "foreign_keys": 1}
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    schema.upgrade(database)
+    row = {"id": 1, "salt_id": "s", "salt": "s", "master_key_check": "c", "created_at": utc_now()}
+
+    def fail() -> None:
+        with database.writing() as connection:
+            connection.execute(insert(deployment).values(row))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with database.reading() as connection:
+        assert connection.execute(deployment.select()).all() == []
+
+
+def test_a_directory_without_a_database_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(NoDatabase):
+        open_database(tmp_path)
+    assert list(tmp_path.iterdir()) == []
