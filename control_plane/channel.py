@@ -11,9 +11,8 @@ Each refusal goes out as problem details, signed where the signature was good. A
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -21,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive
 
 from control_plane import commands, enrolment, http_io, ingest, node_keys, registry
+from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.master_key import SealBroken, Sealer
 from node_protocol import PROTOCOL_VERSION, messages, refusals
@@ -38,9 +38,6 @@ from verifier import (
     would_take,
 )
 from verifier.stores import SqlStore
-
-Clock = Callable[[], datetime]
-"""What time it is: aware, UTC."""
 
 _ALARMING: Final = frozenset((Code.TICKET_CONFLICT, Code.FINGERPRINT_MISMATCH, Code.FINGERPRINT_DUPLICATE))
 _log = structlog.get_logger("control_plane")

@@ -5,22 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from uvicorn import Server
 
 from control_plane import deployment, schema, server
 from control_plane.app import create_app
-from control_plane.channel import Channel, Clock
+from control_plane.channel import Channel
+from control_plane.clock import Clock, utc_now
 from control_plane.database import Database, open_database
 from control_plane.master_key import Sealer
 from node_protocol.signatures import Scheme
-
-
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
 
 
 class CannotListen(Exception):

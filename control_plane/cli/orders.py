@@ -20,7 +20,7 @@ from control_plane.cli.support import (
     plain,
     print_json,
 )
-from control_plane.service import utc_now
+from control_plane.clock import utc_now
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
 from node_protocol.messages import parse_command_data

@@ -9,7 +9,7 @@ import click
 
 from control_plane import deployment, tokens
 from control_plane.cli.support import DURATION, NODE_ID, data_dir_option, json_option, opened, print_json, sealer
-from control_plane.service import utc_now
+from control_plane.clock import utc_now
 from node_protocol.encoding import format_time
 from node_protocol.handshake import format_token
 

@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, insert, text
 
 from control_plane import schema
+from control_plane.clock import utc_now
 from control_plane.database import Database, NoDatabase, deployment, metadata, open_database
-from control_plane.service import utc_now
 from verifier.stores.sql import metadata as verifier_metadata
 
 
