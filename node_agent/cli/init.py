@@ -136,9 +136,7 @@ def init(
     except ConfigError as error:
         raise _usage(error.message, *error.hints) from None
     if vault_key_file is None and passphrase is None:
-        vault_key_file = _asked(
-            asking, "Where to keep the vault's key (a file outside the directory)", "--vault-key-file"
-        )
+        vault_key_file = _asked(asking, "Where to keep the vault's key (a file elsewhere)", "--vault-key-file")
     if not candles.is_file():
         raise _usage(f"there is no file {candles}", "name the recorded prices with --candles")
     existing = [each for each in (CONFIG_FILE, POLICY_FILE, VAULT_FILE) if (data_dir / each).exists()]

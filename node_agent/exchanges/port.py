@@ -1,8 +1,8 @@
 """The port: all that the node asks of an exchange, on one screen.
 
-Idempotency is promised in words, and every adapter keeps it: `create_order` with a client order id that the exchange has
-seen makes no second order and answers with the first one; `cancel_order` of an order that has ended answers with how it
-ended; a fill may be told more than once and always carries the same `trade_id`.
+Idempotency is promised in words, and every adapter keeps it: `create_order` with a client order id that the exchange
+has seen makes no second order and answers with the first one; `cancel_order` of an order that has ended answers with
+how it ended; a fill may be told more than once and always carries the same `trade_id`.
 """
 
 from __future__ import annotations
