@@ -179,6 +179,8 @@ class Channel:
         if message.fingerprint.salt_id != self._salt.salt_id:
             errors = [{"at": "fingerprint.salt_id", "error": "not this server's salt: ask for /v1/enroll/salt"}]
             return refusals.Refused(Code.INVALID_PAYLOAD, "foreign_salt", extra={"errors": errors})
+        if not message.events:
+            return None
         try:
             return await asyncio.to_thread(ingest.objection, self._database, node_id, message)
         except SQLAlchemyError as error:

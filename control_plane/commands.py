@@ -145,14 +145,17 @@ class Watch:
     async def _look(self) -> None:
         try:
             while self._waiting:
-                for node_id, number in await asyncio.to_thread(self._newer):
+                try:
+                    newer = await asyncio.to_thread(self._newer)
+                except SQLAlchemyError:
+                    # Whoever waits looks for itself then, and answers by what it finds.
+                    newer = []
+                    self._wake_all()
+                for node_id, number in newer:
                     self._seen = max(self._seen, number)
                     for woken in self._waiting.get(node_id, ()):
                         woken.set()
                 await asyncio.sleep(_POLL_SECONDS)
-        except SQLAlchemyError:
-            # Whoever waits is told that there may be something, looks, and answers by what it finds.
-            self._wake_all()
         finally:
             self._looking = None
 

@@ -58,7 +58,10 @@ def keep(connection: Connection, sealer: Sealer, key_id: KeyId, key: bytes, now:
 
 
 def rotate(database: Database, sealer: Sealer, current: str, request: KeysRequest, now: datetime) -> KeysAnswer:
-    """The next version, derived from the key `current` that asked for it. Raises Refused for an unusable public key."""
+    """The next version, derived from the key `current` that asked for it, which is a use of that.
+
+    Raises Refused for an unusable public key.
+    """
     node_id = parse_key_id(current).node_id
     private = secrets.token_bytes(KEY_BYTES)
     with database.writing() as connection:
@@ -75,6 +78,7 @@ def rotate(database: Database, sealer: Sealer, current: str, request: KeysReques
             node_public=request.public_key,
             server_public=public_key(private),
         )
+        note_use(connection, current, now)
         keep(connection, sealer, key_id, key, now)
         connection.execute(update(node_keys).where(node_keys.c.key_id == current).values(retires_at=now + GRACE))
     return KeysAnswer(protocol=PROTOCOL_VERSION, key_id=str(key_id), public_key=public_key(private), server_time=now)

@@ -29,6 +29,8 @@ def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) 
     """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
     seals = sealer()
     _log_to_stderr()
+    if not authorities:
+        _warn_of_unreachable(host)
     with failures(data_dir):
         try:
             ready = service.prepare(data_dir, seals, host=host, port=port, authorities=authorities, on_ready=_say)
@@ -37,6 +39,14 @@ def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) 
                 f"cannot listen on {host}:{port}: {error}", "name another one with --host and --port"
             ) from None
         ready.run()
+
+
+def _warn_of_unreachable(host: str) -> None:
+    """Nodes sign for the name by which they reach us; nobody reaches us by the address that stands for all."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104  compared with, not bound to
+        click.echo(
+            "control-plane: warning: no node can name this address: say by which --authority they come", err=True
+        )
 
 
 def _say(url: str) -> None:

@@ -222,10 +222,16 @@ class Signer:
     tag: str = TAG_NODE
 
     def sign(
-        self, path: str, body: bytes, *, created: int | None = None, nonce: str | None = None
+        self,
+        path: str,
+        body: bytes,
+        *,
+        created: int | None = None,
+        nonce: str | None = None,
+        authority: str | None = None,
     ) -> list[tuple[str, str]]:
         """The headers of a signed POST."""
-        authority = f"{self.address[0]}:{self.address[1]}"
+        authority = authority or f"{self.address[0]}:{self.address[1]}"
         headers = signatures.sign_request(
             self.key,
             key_id=self.key_id,
@@ -362,10 +368,12 @@ class Node:
             self.ticket = reply.json["ticket"]
         return reply
 
-    def hold(self, wait: int, **changes: Any) -> tuple[socket.socket, list[tuple[str, str]]]:
+    def hold(
+        self, wait: int, *, created: int | None = None, **changes: Any
+    ) -> tuple[socket.socket, list[tuple[str, str]]]:
         """Sends a sync that may be held; the line on which the answer will come, and the request's headers."""
         body = json.dumps(self.message(wait=wait, **changes)).encode()
-        headers = self.signer.sign("/v1/sync", body)
+        headers = self.signer.sign("/v1/sync", body, created=created)
         line = socket.create_connection(self.signer.address, timeout=DEADLINE)
         line.sendall(request_bytes("/v1/sync", headers, body))
         return line, headers

@@ -55,6 +55,18 @@ def test_after_a_lost_answer_a_second_attempt_gives_the_next_version(server: Ser
     assert node.sync().status == 200
 
 
+def test_a_rotation_under_the_new_version_is_a_use_of_it(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    old = node.signer
+    node.signer = under(node, *rotate(node))
+    node.signer = under(node, *rotate(node))
+    assert node.signer.key_id == f"{node.node_id}.3"
+    newest, node.signer = node.signer, old
+    assert node.sync().refusal == (403, "revoked", True)
+    node.signer = newest
+    assert node.sync().status == 200
+
+
 def test_the_old_version_is_good_for_24_hours_at_the_most(frozen: FrozenServer) -> None:
     node = frozen.node()
     rotate(node, created=frozen.clock.seconds)

@@ -1,0 +1,124 @@
+"""The application by itself: what it says when something of ours is wrong, and which names it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive
+
+from control_plane import deployment, http_io, schema
+from control_plane.app import create_app
+from control_plane.channel import Channel
+from control_plane.clock import utc_now
+from control_plane.database import open_database
+from tests.control_plane.support import (
+    DEADLINE,
+    Enrolment,
+    FrozenServer,
+    ServerProcess,
+    exchange,
+    read_reply,
+    request_bytes,
+    sealer,
+)
+from verifier import Answer, SignedRequest
+
+
+class BrokenChannel(Channel):
+    """A channel with a fault."""
+
+    async def sync(self, request: SignedRequest, receive: Receive) -> Answer:
+        raise RuntimeError("the password is swordfish")
+
+
+def ask(data_dir: Path, kind: type[Channel], path: str, *, raw_target: bool, method: str = "POST") -> httpx.Response:
+    """One request to an application on a database of its own."""
+    database = open_database(data_dir, create=True)
+    schema.upgrade(database)
+    salt = deployment.ensure(database, sealer(), utc_now())
+    channel = kind(database, sealer(), salt, authorities=["test"], scheme="http", clock=utc_now)
+    app = create_app(database, channel, salt)
+
+    async def with_target(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        await app({**scope, "extensions": {http_io.RAW_TARGET: path} if raw_target else {}}, receive, send)
+
+    async def go() -> httpx.Response:
+        transport = httpx.ASGITransport(with_target, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path)
+
+    try:
+        return asyncio.run(go())
+    finally:
+        database.close()
+
+
+def test_a_fault_of_ours_is_told_without_what_it_was(tmp_path: Path) -> None:
+    response = ask(tmp_path, BrokenChannel, "/v1/sync", raw_target=True)
+    assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+    assert response.json() == {"type": "about:blank", "title": "Internal Server Error", "status": 500}
+
+
+def test_without_the_raw_target_nothing_is_accepted(tmp_path: Path) -> None:
+    response = ask(tmp_path, Channel, "/v1/sync", raw_target=False)
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+
+
+def test_a_database_of_another_form_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "HEAD", "9999")
+    response = ask(tmp_path, Channel, "/readyz", raw_target=True, method="GET")
+    assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_without_end(
+    frozen: FrozenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_io, "BODY_SECONDS", 0.1)
+    head = request_bytes("/v1/sync", [("host", "x")], b"").replace(b"content-length: 0", b"content-length: 9")
+    assert exchange(frozen.address, head).refusal == (401, "unauthenticated", False)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_does_no_harm(frozen: FrozenServer) -> None:
+    head = request_bytes("/v1/sync", [("host", "x")], b"").replace(b"content-length: 0", b"content-length: 9")
+    with socket.create_connection(frozen.address, timeout=DEADLINE) as line:
+        line.sendall(head + b"1234")
+    assert frozen.node().sync(created=frozen.clock.seconds).status == 200
+
+
+@pytest.mark.parametrize("host", ["nodes.example.com", "NODES.example.com:443", "other.example.com:8443"])
+def test_a_named_authority_is_served_over_https_in_each_of_its_spellings(tmp_path: Path, host: str) -> None:
+    named = ["--authority", "nodes.example.com", "--authority", "Other.example.com:8443"]
+    server = ServerProcess(tmp_path / "server", named).start()
+    try:
+        bare = host.lower().removesuffix(":443")
+        enrolment = Enrolment(server.address, server.token())
+        body = json.dumps(enrolment.message()).encode()
+        for authority, line, status in (
+            (bare, host, 201),
+            (f"127.0.0.1:{server.port}", f"127.0.0.1:{server.port}", 401),
+        ):
+            headers = enrolment.signer.sign("/v1/enroll", body, authority=authority)
+            reply = exchange(server.address, request_bytes("/v1/enroll", [("host", line), *headers[1:]], body))
+            assert reply.status == status
+    finally:
+        server.end()
+
+
+def test_a_held_sync_says_unavailable_when_the_database_goes_and_the_server_stays(frozen: FrozenServer) -> None:
+    node = frozen.node()
+    line, headers = node.hold(25, created=frozen.clock.seconds)
+    with line:
+        database = open_database(frozen.data_dir)
+        with database.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE commands RENAME TO elsewhere")
+        reply = node.signer.judged(read_reply(line), headers)
+        with database.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO commands")
+        database.close()
+    assert reply.refusal == (503, "unavailable", True)
+    assert node.sync(created=frozen.clock.seconds).status == 200
