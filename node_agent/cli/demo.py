@@ -25,7 +25,7 @@ from node_agent.demo.screen import View, attacks_table, say
     type=click.FloatRange(5, 3600),
     default=20.0,
     show_default=True,
-    help="How long the day of prices takes.",
+    help="How long the day takes.",
 )
 @click.option("--quiet", is_flag=True, help="No screen: one line for each attack, and the counts.")
 @click.option("--json", "as_json", is_flag=True, help="Nothing but the outcome, as JSON.")
@@ -58,9 +58,7 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
         console.print(view)
         console.save_svg(str(svg), title="node-agent demo")
     if not outcome.holds:
-        raise CliError(
-            "a count or a refusal is not as it must be", "run it again with --keep and read the logs"
-        )
+        raise CliError("a count or a refusal is not as it must be", "run it again with --keep and read the logs")
 
 
 def _play(directory: Path, seconds: float, view: View, console: Console, *, plain: bool) -> Outcome:

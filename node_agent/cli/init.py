@@ -177,7 +177,7 @@ def _write(data_dir: Path, values: dict[str, str]) -> None:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data_dir / CONFIG_FILE).write_text(_CONFIG.substitute(values), encoding="utf-8")
     (data_dir / POLICY_FILE).write_text(_POLICY.substitute(values), encoding="utf-8")
-    # What was written must be what can be read: a symbol or an amount that is none is said here, not at the first start.
+    # What was written must be what can be read: an amount that is none is said here, not at the first start.
     load(data_dir, {})
     load_policy(data_dir)
 

@@ -16,12 +16,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
+from node_agent.config import VAULT_FILE
 from node_agent.demo.attacks import Attack, Line, on_the_line
 from node_agent.demo.chart import equity_curve
 from node_agent.demo.processes import DemoFailed, Programs, wait_until
 from node_agent.demo.relay import Relay
-from node_agent.demo.reports import Reports
 from node_agent.demo.screen import View
+from node_agent.enrol import node_key_name
 from node_agent.journal import Journal, JournalError
 from node_agent.vault import Vault, VaultKey
 from node_protocol import MAX_WAIT
@@ -221,7 +222,8 @@ class Demo:
         captured = self._relay.last("/v1/sync")
         with self._journal() as journal:
             registration = journal.registration()
-        key = Vault.open(self._node_dir / "vault.json", VaultKey.from_file(self._vault_key_file)).get("node_key")
+        vault = Vault.open(self._node_dir / VAULT_FILE, VaultKey.from_file(self._vault_key_file))
+        key = vault.get(node_key_name(registration.key_id)) if registration is not None else None
         if captured is None or registration is None or key is None:
             raise DemoFailed("nothing was captured on the line")
         line = Line(f"127.0.0.1:{self._port}", self._relay.authority, registration.key_id, key.get_secret_value())

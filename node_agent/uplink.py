@@ -1,0 +1,307 @@
+"""The channel to the server: one sync in flight, what the node has to say one way, what it is to do the other.
+
+With something to say, a sync asks for an answer at once; with nothing, it lets the server hold it, and is dropped for
+a new one when something comes up. A ticket is in the journal before anything in its answer is acted on; an event stays
+there until an answer acknowledges it. Without a verified answer nothing changes, and the next try waits longer, up to a
+minute, by chance within that.
+
+    signed refusal                              what the node does
+    stale                                       it has learnt the time, and asks again
+    replayed, superseded                        asks again, with a new nonce and a higher number
+    event_gap                                   sends again from where the server's events end
+    suspended, revoked, ticket_conflict, …      takes no new risk, says why, asks seldom
+    event_conflict, invalid_payload             says so loudly, asks seldom
+    rate_limited, unavailable                   waits
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from node_agent.client import Clock, LineFault, ServerRefused, SignedClient, SigningKey
+from node_agent.core import events
+from node_agent.enrol import node_key_name
+from node_agent.journal import Journal, Registration
+from node_agent.vault import Vault
+from node_protocol import MAX_EVENTS, PROTOCOL_VERSION, fingerprints
+from node_protocol.encoding import format_time
+from node_protocol.handshake import derive_node_key, public_key
+from node_protocol.messages import (
+    Event,
+    Fingerprint,
+    KeysAnswer,
+    KeysRequest,
+    SyncAnswer,
+    SyncRequest,
+    encode,
+    parse,
+)
+from node_protocol.refusals import Code, Refused
+from node_protocol.signatures import TAG_NODE, MacKey, nonce_from
+
+_SYNC_PATH: Final = "/v1/sync"
+_KEYS_PATH: Final = "/v1/keys"
+_HOLD_SECONDS: Final = 20
+_LEAST_HOLD_SECONDS: Final = 0.3
+"""A held request is not dropped earlier: the one after it could overtake it, and the server would see it as late."""
+_FIRST_DELAY: Final = 0.5
+_LONGEST_DELAY: Final = 60.0
+_FINGERPRINT_SECONDS: Final = 300
+_LAST_TRIES: Final = 20
+
+_STOPPING: Final = frozenset(
+    (
+        Code.TICKET_CONFLICT,
+        Code.SUSPENDED,
+        Code.REVOKED,
+        Code.FINGERPRINT_MISMATCH,
+        Code.FINGERPRINT_DUPLICATE,
+    )
+)
+_AGAIN: Final = frozenset((Code.STALE, Code.REPLAYED, Code.SUPERSEDED, Code.EVENT_GAP))
+
+_log = structlog.get_logger("uplink")
+
+
+class NotRegistered(Exception):
+    """The journal knows no server, or the vault has no key for it."""
+
+
+class Uplink:
+    """The sync channel of one process. `deliver` takes what the core is to know; `status` says how the node is.
+
+    Raises NotRegistered. `jitter` gives a number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        vault: Vault,
+        client: SignedClient,
+        clock: Clock,
+        fingerprint: Callable[[], Mapping[str, str]],
+        status: Callable[[], Mapping[str, Any]],
+        deliver: Callable[[events.CoreEvent], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        registration = journal.registration()
+        if registration is None:
+            raise NotRegistered("this node is not registered with a server")
+        self._journal = journal
+        self._vault = vault
+        self._client = client
+        self._clock = clock
+        self._read_fingerprint = fingerprint
+        self._status = status
+        self._deliver = deliver
+        self._jitter = jitter
+        self._registration: Registration = registration
+        self._key = self._load_key(registration.key_id)
+        self._session = nonce_from(secrets.token_bytes(16))
+        self._request = 0
+        self._failures = 0
+        self._most_events = MAX_EVENTS
+        self._wake = asyncio.Event()
+        self._components: Mapping[str, str] = {}
+        self._components_at = float("-inf")
+        self._digest_known = ""
+
+    def wake(self) -> None:
+        """There is something to say."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Speak with the server until cancelled. Raises JournalError."""
+        hold = 0
+        while True:
+            self._wake.clear()
+            try:
+                if self._something_to_say():
+                    hold = 0
+                await self._droppable(hold)
+            except LineFault as fault:
+                self._line_fault(fault)
+                await asyncio.sleep(self._delay())
+            except ServerRefused as refused:
+                await asyncio.sleep(self._refused(refused))
+            else:
+                hold = _HOLD_SECONDS
+
+    async def close(self, final_sync: bool) -> None:
+        """Say what is left, if that is wanted and the server takes it, and let go of the line."""
+        try:
+            if final_sync:
+                for _ in range(_LAST_TRIES):
+                    if not self._something_to_say():
+                        break
+                    await self._last_sync()
+        except (LineFault, ServerRefused) as error:
+            _log.warning("the last reports stay in the journal for the next start", reason=str(error))
+        finally:
+            await self._client.close()
+
+    async def rotate_key(self) -> str | None:
+        """Have the server and the node agree on the next key. Returns why that came to nothing; None when it did."""
+        private = secrets.token_bytes(32)
+        own_public = public_key(private)
+        request = KeysRequest(protocol=PROTOCOL_VERSION, ticket=self._journal.ticket(), public_key=own_public)
+        current = self._vault.get(node_key_name(self._registration.key_id))
+        if current is None:
+            return "the vault has no key to begin from"
+        try:
+            answer = parse(KeysAnswer, await self._client.post(_KEYS_PATH, encode(request), self._key))
+            key = derive_node_key(
+                private=private,
+                peer_public=answer.public_key,
+                salt=current.get_secret_value(),
+                key_id=answer.key_id,
+                node_public=own_public,
+                server_public=answer.public_key,
+            )
+        except (LineFault, ServerRefused) as error:
+            return str(error)
+        except Refused as error:
+            return error.reason
+        before = self._registration.key_id
+        self._vault.put(node_key_name(answer.key_id), key)
+        self._journal.set_key_id(answer.key_id)
+        self._key = self._load_key(answer.key_id)
+        self._registration = self._journal.registration() or self._registration
+        self._vault.remove(node_key_name(before))
+        return None
+
+    async def _droppable(self, hold: int) -> None:
+        """One sync; one that is held is dropped when there is something to say."""
+        if hold == 0:
+            await self._sync(0)
+            return
+        sync = asyncio.create_task(self._sync(hold))
+        woken = asyncio.create_task(self._woken())
+        try:
+            await asyncio.wait((sync, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            if not sync.done():
+                sync.cancel()
+            await asyncio.wait((sync, woken))
+        if not sync.cancelled():
+            sync.result()
+
+    async def _woken(self) -> None:
+        await asyncio.sleep(_LEAST_HOLD_SECONDS)
+        await self._wake.wait()
+
+    async def _last_sync(self) -> None:
+        try:
+            await self._sync(0)
+        except ServerRefused as refused:
+            if refused.problem.code not in _AGAIN:
+                raise
+            self._refused(refused)
+
+    async def _sync(self, hold: int) -> None:
+        pending = self._journal.pending_events(limit=self._most_events)
+        done = self._journal.done_commands()
+        self._request += 1
+        fingerprint = self._fingerprint()
+        request = SyncRequest(
+            protocol=PROTOCOL_VERSION,
+            session=self._session,
+            request=self._request,
+            ticket=self._journal.ticket(),
+            fingerprint=fingerprint,
+            status={**self._status(), "clock_offset": self._clock.offset},
+            events=tuple(pending),
+            done_commands=tuple(done),
+            wait=hold,
+        )
+        body = await self._client.post(_SYNC_PATH, encode(request), self._key, wait=hold)
+        try:
+            answer = parse(SyncAnswer, body)
+        except Refused as error:
+            raise LineFault(f"a signed answer that cannot be read: {error.extra.get('errors')}") from None
+        self._digest_known = fingerprint.digest
+        self._accepted(answer, pending, done)
+
+    def _accepted(self, answer: SyncAnswer, sent: list[Event], done: list[str]) -> None:
+        now = self._now()
+        # Only what was sent can have been stored: a server that says more must not make the node forget its reports.
+        acked_through = min(answer.acked_through, sent[-1].seq) if sent else 0
+        commands = self._journal.record_answer(
+            ticket=answer.ticket, acked_through=acked_through, commands=answer.commands, at=now
+        )
+        if done:
+            self._journal.commands_told(done)
+        self._journal.put_facts({"last_sync_at": format_time(now), "clock_offset": self._clock.offset, "line": "ok"})
+        if self._failures:
+            _log.info("the server answers again", after_failures=self._failures)
+        self._failures = 0
+        self._most_events = MAX_EVENTS
+        self._deliver(events.ServerSeen(now))
+        if commands:
+            self._deliver(events.CommandsArrived(tuple(commands), now))
+
+    def _line_fault(self, fault: LineFault) -> None:
+        self._failures += 1
+        if fault.status == 413:
+            self._most_events = max(1, self._most_events // 2)
+        _log.warning("no verified answer", reason=fault.message, failures=self._failures)
+        self._journal.put_fact("line", fault.message)
+
+    def _refused(self, refused: ServerRefused) -> float:
+        """Takes a signed refusal in; how many seconds to wait before the next sync."""
+        code, detail = refused.problem.code, refused.problem.detail
+        self._failures += 1
+        _log.warning("refused by the server", code=code, detail=detail, failures=self._failures)
+        self._journal.put_fact("line", f"refused: {code}")
+        if code in _STOPPING:
+            self._deliver(events.Suspended(f"{code}: {detail}" if detail else code, self._now()))
+            return _LONGEST_DELAY * (0.5 + self._jitter() / 2)
+        last_seq = refused.problem.members.get("last_seq")
+        if code == Code.EVENT_GAP and isinstance(last_seq, int) and last_seq >= 0:
+            self._journal.rewind_acknowledged(last_seq)
+        if code == Code.INVALID_PAYLOAD:
+            self._digest_known = ""
+            _log.error("the server cannot read this node", errors=refused.problem.members.get("errors"))
+        if code == Code.EVENT_CONFLICT:
+            _log.error("the server holds another event under a number of ours", problem=refused.problem.members)
+        if refused.retry_after is not None:
+            return refused.retry_after
+        if code in _AGAIN and self._failures == 1:
+            return 0
+        return self._delay()
+
+    def _delay(self) -> float:
+        """Seconds until the next try: longer with each failure, by chance, so that nodes do not come all at once."""
+        longest: float = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(self._failures, 10))
+        return longest * (0.5 + self._jitter() / 2)
+
+    def _something_to_say(self) -> bool:
+        return bool(self._journal.pending_events(limit=1) or self._journal.done_commands(limit=1))
+
+    def _fingerprint(self) -> Fingerprint:
+        now = self._clock.now()
+        if not now - self._components_at < _FINGERPRINT_SECONDS:
+            self._components, self._components_at = self._read_fingerprint(), now
+        digest = fingerprints.digest(self._components)
+        components = None if digest == self._digest_known else dict(self._components)
+        if components is None:
+            return Fingerprint(salt_id=self._registration.salt_id, digest=digest)
+        return Fingerprint(salt_id=self._registration.salt_id, digest=digest, components=components)
+
+    def _load_key(self, key_id: str) -> SigningKey:
+        secret = self._vault.get(node_key_name(key_id))
+        if secret is None:
+            raise NotRegistered(f"the vault has no key {key_id}")
+        return SigningKey(key_id, MacKey(secret.get_secret_value()), TAG_NODE)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
