@@ -32,8 +32,8 @@ from node_agent.demo.screen import View, attacks_table, say
 @click.option("--keep", is_flag=True, help="Keep both data directories and the logs, and say where they are.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Save the last screen as a picture.")
 def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | None) -> None:
-    """Show the whole way: a control plane and a node as separate processes on loopback, a day of recorded BTC prices, the
-    node's signed reports as the server verified them, and then the attacks.
+    """Show the whole way: a control plane and a node as separate processes on loopback, a day of recorded BTC prices,
+    the node's signed reports as the server verified them, and then the attacks.
 
     Ends with exit code 0 only if every count and every refusal is as it must be.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -63,8 +64,8 @@ level = "info"               # debug, info, warning, error
 """)
 
 _POLICY: Final = Template("""\
-# The owner's limits: no signal, strategy or server gets past them, and no server can change them. Amounts of money are in
-# the quote currency, in quotes. A change is taken at the node's next start.
+# The owner's limits: no signal, strategy or server gets past them, and no server can change them. Amounts of money are
+# in the quote currency, in quotes. A change is taken at the node's next start.
 
 exchanges = ["paper"]
 symbols = ["$symbol"]
@@ -127,7 +128,7 @@ def init(
 
     Asks only for what is neither given by options nor by the environment.
     """
-    asking = not non_interactive and click.get_text_stream("stdin").isatty()
+    asking = not non_interactive and sys.stdin.isatty()
     if not paper and not (asking and click.confirm("Trade recorded prices with play money (paper)?", default=True)):
         raise _usage("this version trades on paper alone", "add --paper")
     candles = candles or _asked(asking, "Recorded prices (CSV or .csv.gz)", "--candles")

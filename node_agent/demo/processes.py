@@ -32,7 +32,7 @@ class Programs:
 
     def run(self, program: str, *arguments: str) -> str:
         """What a command prints. Raises DemoFailed when it fails."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (our own programs, no shell)
             self._command(program, arguments),
             env=self._environment,
             capture_output=True,
@@ -83,7 +83,7 @@ class Programs:
         return "\n".join((self._log_dir / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
 
     def _started(self, program: str, arguments: tuple[str, ...], **streams: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             self._command(program, arguments), env=self._environment, stdin=subprocess.DEVNULL, **streams
         )
         self._running.append(process)

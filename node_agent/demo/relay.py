@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,16 +96,12 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         while chunk := _receive(source):
             target.sendall(chunk)
-    except OSError:
-        pass
     _shut(target)
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
