@@ -1,0 +1,69 @@
+"""The `node-agent` command. Each subcommand lives in its own module, imported only when it is asked for.
+
+So `--help` and `--version` are quick, and a command pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from node_agent.cli.errors import CliError, Exit
+from node_protocol.version import __version__
+
+_COMMANDS: Final = {
+    "init": "Make a node: its configuration, its owner's limits, its vault.",
+    "register": "Enrol the node with a server.",
+    "run": "Trade, until told to stop.",
+    "status": "Show how the node is.",
+    "demo": "Play a day of trading against a server, and attack it.",
+}
+"""Name and help of each command, as a newcomer needs them; each is `<name>` in the module of that name beside this."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"node_agent.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="node-agent")
+def _group() -> None:
+    """A trading node: it trades under its owner's limits and reports to its server."""
+
+
+def main() -> None:
+    """Run one command and exit as `cli/errors.py` says."""
+    try:
+        code = _group.main(prog_name="node-agent", standalone_mode=False)
+    except CliError as error:
+        error.show()
+        code = error.exit_code
+    except click.UsageError as error:
+        about = error.ctx.command_path if error.ctx is not None else "node-agent"
+        CliError(_one_line(error.format_message()), f"see `{about} --help`").show()
+        code = Exit.USAGE
+    except click.ClickException as error:
+        CliError(_one_line(error.format_message())).show()
+        code = Exit.USAGE
+    except click.Abort:
+        CliError("interrupted").show()
+        code = Exit.NO
+    sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _one_line(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")

@@ -1,0 +1,37 @@
+"""`node-agent run`: puts the node together from its directory, and trades until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from node_agent.assembly import ConfigError, run_node
+from node_agent.cli import options
+from node_agent.cli.errors import CliError, Exit
+from node_agent.journal import JournalError
+from node_agent.lock import LockError
+from node_agent.runner import NodeFailed
+
+
+@click.command()
+@options.data_dir
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Play recorded candles so many times faster than they were made (paper exchange alone).",
+)
+def run(data_dir: Path, speed: float | None) -> None:
+    """Trade, until told to stop by SIGTERM or Ctrl-C.
+
+    Runs with or without a server: what there is to report is kept until the server has it.
+    """
+    try:
+        asyncio.run(run_node(data_dir, os.environ, speed=speed))
+    except ConfigError as error:
+        raise CliError(str(error), *getattr(error, "hints", ()), exit_code=Exit.USAGE) from error
+    except (JournalError, LockError, NodeFailed) as error:
+        raise CliError(error.message, *error.hints) from error

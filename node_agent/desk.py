@@ -1,0 +1,181 @@
+"""The exchange as the loop sees it: requests go out beside the loop and come back as events; its stream is followed.
+
+Nothing is decided here. An answer that does not come in time counts as unknown, never as no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar, assert_never
+
+import structlog
+
+from node_agent.core import effects, events
+from node_agent.core.events import CoreEvent, Failure, Lookup
+from node_agent.core.market import Candle, ExchangeOrder, Fill, Market, OrderRequest
+from node_agent.core.orders import Order
+from node_agent.exchanges.port import Exchange, ExchangeError, ExchangeUnavailable, OrderRefused, Update
+
+_ANSWER_SECONDS: Final = 10.0
+_FIRST_RETRY: Final = 1.0
+_LONGEST_RETRY: Final = 30.0
+
+_log = structlog.get_logger("exchange")
+
+T = TypeVar("T")
+
+Request = effects.Submit | effects.Cancel | effects.LookFor | effects.ReadFills | effects.ReadBalances
+"""Effects that ask an exchange for something."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    failure: Failure
+    reason: str
+
+
+class Desk:
+    """Asks one exchange, and delivers what it answers and tells."""
+
+    def __init__(
+        self, exchange: Exchange, *, deliver: Callable[[CoreEvent], None], clock: Callable[[], datetime]
+    ) -> None:
+        self._exchange = exchange
+        self._deliver = deliver
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The exchange's id."""
+        return self._exchange.name
+
+    async def ask(self, request: Request) -> None:
+        """Carry one request out and deliver its answer."""
+        match request:
+            case effects.Submit():
+                await self._submit(request.request)
+            case effects.Cancel():
+                await self._cancel(request.client_order_id, request.symbol)
+            case effects.LookFor():
+                await self._look_for(request.client_order_id, request.symbol)
+            case effects.ReadFills():
+                for fill in await self.fills_since(request.since):
+                    self._deliver(events.FillTold(self._clock(), fill))
+            case effects.ReadBalances():
+                balances = await _asked(self._exchange.balances())
+                told = None if isinstance(balances, _Failed) else balances
+                self._deliver(events.BalancesTold(self._clock(), told))
+            case _:
+                assert_never(request)
+
+    async def markets(self) -> dict[str, Market]:
+        """The exchange's markets, asked for until it answers."""
+        async for _ in _retries():
+            markets = await _asked(self._exchange.markets())
+            if not isinstance(markets, _Failed):
+                return dict(markets)
+            _log.warning("the exchange tells no markets yet", reason=markets.reason)
+        return {}
+
+    async def lookup(self, order: Order) -> Lookup:
+        """What the exchange says about an order."""
+        return await self._lookup(order.client_order_id, order.symbol)
+
+    async def fills_since(self, at: datetime | None) -> tuple[Fill, ...]:
+        """Fills since an exchange time; none when it does not answer, for what is missing will be asked for again."""
+        fills = await _asked(self._exchange.fills_since(at))
+        if isinstance(fills, _Failed):
+            _log.warning("the exchange tells no fills", reason=fills.reason)
+            return ()
+        return tuple(fills)
+
+    async def follow(
+        self, *, taken: Callable[[], Awaitable[None]], live: Callable[[], tuple[Iterable[Order], datetime | None]]
+    ) -> None:
+        """Hand on what the exchange tells, each thing when all before it has been `taken`; ends when its stream does.
+
+        After a break, whatever may have been missed is asked for: every order of `live()`, and fills since its time.
+        """
+        async for attempt in _retries():
+            if attempt:
+                await self._catch_up(*live())
+            try:
+                async for update in self._exchange.updates():
+                    self._deliver(self._told(update))
+                    await taken()
+            except ExchangeError as error:
+                _log.warning("the exchange's stream broke", reason=str(error))
+            else:
+                return
+
+    async def close(self) -> None:
+        """Let go of the exchange. Orders stay."""
+        await self._exchange.close()
+
+    async def _submit(self, request: OrderRequest) -> None:
+        answer = await _asked(self._exchange.create_order(request))
+        at = self._clock()
+        if isinstance(answer, _Failed):
+            self._deliver(events.SubmitFailed(at, request.client_order_id, answer.failure, answer.reason))
+        else:
+            self._deliver(events.OrderTold(at, answer))
+
+    async def _cancel(self, client_order_id: str, symbol: str) -> None:
+        answer = await _asked(self._exchange.cancel_order(client_order_id, symbol))
+        at = self._clock()
+        if isinstance(answer, _Failed):
+            self._deliver(events.CancelFailed(at, client_order_id, answer.failure, answer.reason))
+        else:
+            self._deliver(events.OrderTold(at, answer))
+
+    async def _look_for(self, client_order_id: str, symbol: str) -> None:
+        lookup = await self._lookup(client_order_id, symbol)
+        self._deliver(events.LookedFor(self._clock(), client_order_id, lookup))
+
+    async def _lookup(self, client_order_id: str, symbol: str) -> Lookup:
+        answer = await _asked(self._exchange.find_order(client_order_id, symbol))
+        return Lookup(None, unsure=answer.reason) if isinstance(answer, _Failed) else Lookup(answer)
+
+    async def _catch_up(self, orders: Iterable[Order], since: datetime | None) -> None:
+        for fill in await self.fills_since(since):
+            self._deliver(events.FillTold(self._clock(), fill))
+        for order in orders:
+            await self._look_for(order.client_order_id, order.symbol)
+
+    def _told(self, update: Update) -> CoreEvent:
+        at = self._clock()
+        match update:
+            case Candle():
+                return events.CandleClosed(at, update)
+            case ExchangeOrder():
+                return events.OrderTold(at, update)
+            case Fill():
+                return events.FillTold(at, update)
+            case _:
+                assert_never(update)
+
+
+async def _asked(request: Awaitable[T]) -> T | _Failed:
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await request
+    except OrderRefused as error:
+        return _Failed(Failure.REFUSED, str(error))
+    except ExchangeUnavailable as error:
+        return _Failed(Failure.UNAVAILABLE, str(error))
+    except ExchangeError as error:
+        return _Failed(Failure.UNKNOWN, str(error))
+    except TimeoutError:
+        return _Failed(Failure.UNKNOWN, f"no answer within {_ANSWER_SECONDS:.0f} s")
+
+
+async def _retries() -> AsyncIterator[int]:
+    """Counts tries from 0, waiting longer before each."""
+    attempt = 0
+    while True:
+        yield attempt
+        await asyncio.sleep(min(_FIRST_RETRY * 2.0**attempt, _LONGEST_RETRY))
+        attempt = min(attempt + 1, 16)

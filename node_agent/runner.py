@@ -1,0 +1,291 @@
+"""The only loop: takes events, calls `step`, carries the effects out in order, and watches over every task.
+
+An append is on the disk before the next effect begins; when it cannot be written nothing further is done and the
+process ends. Requests to the exchange run beside the loop, so that a slow one holds up no command, and come back as
+events. A task that dies ends the process with its reason: nothing of the node stops silently.
+
+Stopping, within five seconds: `node.stopping` is written, no new order is made, answers under way are waited for and
+written, the uplink gets one last try, everything is closed. Orders stay at the exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol, runtime_checkable
+
+import structlog
+
+from node_agent.core import effects, events
+from node_agent.core.engine import step
+from node_agent.core.events import CoreEvent
+from node_agent.core.orders import Order, OrderState
+from node_agent.core.policy import Policy
+from node_agent.core.state import State
+from node_agent.desk import Desk
+from node_agent.exchanges.port import Exchange
+from node_agent.journal import Journal, JournalError
+from node_agent.strategies import Strategy
+from node_protocol.encoding import format_time
+
+_DRAIN_SECONDS: Final = 1.5
+_LAST_SYNC_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 0.5
+
+_log = structlog.get_logger("node")
+
+
+class NodeFailed(Exception):
+    """A part of the node died, and the process ends for it. `hints` say what to do."""
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
+class UplinkPort(Protocol):
+    """What the loop asks of the channel to the server."""
+
+    async def run(self) -> None:
+        """Speak with the server until cancelled."""
+
+    def wake(self) -> None:
+        """There is something to say."""
+
+    async def close(self, final_sync: bool) -> None:
+        """Let go of it, after one last try to say what is left."""
+
+
+@runtime_checkable
+class KeyRotator(Protocol):
+    """An uplink that can also rotate the node's key."""
+
+    async def rotate_key(self) -> str | None:
+        """Section 2.2 of the protocol. Returns why it came to nothing; None when the new key is in use."""
+
+
+class Runner:
+    """One node, from the start to the end of its process. Must be made inside a running event loop's program."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        exchange: Exchange,
+        policy: Policy,
+        strategies: Sequence[Strategy],
+        version: str,
+        mode: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._journal = journal
+        self._policy = policy
+        self._strategies = tuple(strategies)
+        self._version = version
+        self._mode = mode
+        self._clock = clock
+        self._desk = Desk(exchange, deliver=self.deliver, clock=clock)
+        self._uplink: UplinkPort | None = None
+        self._state: State = journal.restore()
+        self._queue: asyncio.Queue[CoreEvent | Exception] = asyncio.Queue()
+        self._parts: dict[str, asyncio.Task[None]] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._starting: asyncio.Task[events.Started] | None = None
+        self._stopping = False
+
+    def attach(self, uplink: UplinkPort) -> None:
+        """Report to a server. Without one the node trades all the same, and keeps its reports."""
+        self._uplink = uplink
+
+    def deliver(self, event: CoreEvent) -> None:
+        """Have an event taken, after those before it."""
+        self._queue.put_nowait(event)
+
+    def stop(self, reason: str) -> None:
+        """End in order. Asking again changes nothing."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._starting is not None:
+            self._starting.cancel()
+        self.deliver(events.Stopping(self._clock(), reason))
+
+    def status(self) -> dict[str, Any]:
+        """How the node is, for the server."""
+        state = self._state
+        live = list(self._live())
+        return {
+            "version": self._version,
+            "mode": self._mode,
+            "exchange": self._desk.name,
+            "trading": "stopped" if state.pauses else "active",
+            "rules": list(state.pauses),
+            "open_orders": len(live),
+            "unknown_orders": sum(1 for order in live if order.state is OrderState.UNKNOWN),
+            "prices": {symbol: f"{price:f}" for symbol, price in state.prices.items()},
+            "market_at": None if state.market_at is None else format_time(state.market_at),
+            "policy_digest": state.policy_digest,
+        }
+
+    async def run(self) -> None:
+        """Trade until asked to stop, by `stop` or by SIGTERM or SIGINT. Raises JournalError or NodeFailed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, number.name)
+        in_order = False
+        try:
+            await self._trade()
+            in_order = True
+        finally:
+            await self._close(final_sync=in_order)
+
+    async def _trade(self) -> None:
+        missed = tuple(self._journal.commands_not_done())
+        if self._uplink is not None:
+            self._watch("uplink", self._uplink.run())
+        started = await self._asked_at_start()
+        if started is None:
+            return
+        self._take(started)
+        if missed:
+            self._take(events.CommandsArrived(missed, self._clock()))
+        follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._journal.last_fill_at()))
+        self._watch("market stream", follow, may_end=True)
+        while not self._state.stopping:
+            self._take(await self._queue.get())
+            self._queue.task_done()
+        await self._drain()
+
+    async def _asked_at_start(self) -> events.Started | None:
+        """How things stand at the exchange; None when the node was stopped before it could say."""
+        self._starting = asyncio.create_task(self._ask_at_start())
+        try:
+            return await self._starting
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return None
+
+    async def _ask_at_start(self) -> events.Started:
+        markets = await self._desk.markets()
+        lookups = {order.client_order_id: await self._desk.lookup(order) for order in self._live()}
+        fills = await self._desk.fills_since(self._journal.last_fill_at())
+        return events.Started(
+            at=self._clock(),
+            version=self._version,
+            mode=self._mode,
+            exchange=self._desk.name,
+            policy=self._policy,
+            markets=markets,
+            lookups=lookups,
+            fills=tuple(fill for fill in fills if not self._journal.has_fill(fill)),
+            strategies=self._strategies,
+            can_rotate_key=isinstance(self._uplink, KeyRotator),
+        )
+
+    def _take(self, event: CoreEvent | Exception) -> None:
+        if isinstance(event, Exception):
+            raise event
+        if isinstance(event, events.FillTold) and self._journal.has_fill(event.fill):
+            return
+        state, wanted = step(self._state, event)
+        for effect in wanted:
+            self._carry_out(effect)
+        self._state = state
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Append():
+                self._journal.append(effect)
+                for event in effect.events:
+                    _log.info(event.type, seq=event.seq, data=event.data)
+                if effect.events and self._uplink is not None:
+                    self._uplink.wake()
+            case effects.Remember():
+                self._journal.put_facts(effect.facts)
+            case effects.After():
+                self._later(effect.seconds, effect.client_order_id)
+            case effects.RotateKey():
+                self._call(self._rotate_key(effect.command_id))
+            case _:
+                self._call(self._desk.ask(effect))
+
+    async def _rotate_key(self, command_id: str) -> None:
+        uplink = self._uplink
+        failed = await uplink.rotate_key() if isinstance(uplink, KeyRotator) else "there is no server"
+        self.deliver(events.KeyRotationEnded(self._clock(), command_id, failed))
+
+    def _live(self) -> Iterable[Order]:
+        return [order for order in self._state.orders.values() if not order.ended]
+
+    def _later(self, seconds: float, client_order_id: str) -> None:
+        def due() -> None:
+            self._timers.discard(handle)
+            self.deliver(events.Due(self._clock(), client_order_id))
+
+        handle = asyncio.get_running_loop().call_later(seconds, due)
+        self._timers.add(handle)
+
+    def _call(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run a request beside the loop."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(lambda done: self._ended(done, "request", may_end=True))
+
+    def _watch(self, name: str, work: Coroutine[Any, Any, None], *, may_end: bool = False) -> None:
+        """Run a part of the node beside the loop."""
+        task = asyncio.create_task(work, name=name)
+        self._parts[name] = task
+        task.add_done_callback(lambda done: self._ended(done, name, may_end=may_end))
+
+    def _ended(self, task: asyncio.Task[None], name: str, *, may_end: bool) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, JournalError):
+            self._queue.put_nowait(error)
+        elif error is not None:
+            _log.error("a part of the node died", part=name, exc_info=error)
+            self._queue.put_nowait(NodeFailed(f"the {name} died: {type(error).__name__}: {error}"))
+        elif not may_end and not self._stopping:
+            self._queue.put_nowait(NodeFailed(f"the {name} ended by itself"))
+
+    async def _drain(self) -> None:
+        """Wait for answers that are under way, and write them down."""
+        for timer in self._timers:
+            timer.cancel()
+        await self._cancelled("market stream")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _DRAIN_SECONDS
+        while self._calls and loop.time() < deadline:
+            await asyncio.wait(self._calls, timeout=deadline - loop.time())
+            while not self._queue.empty():
+                self._take(self._queue.get_nowait())
+
+    async def _close(self, *, final_sync: bool) -> None:
+        for name in list(self._parts):
+            await self._cancelled(name)
+        for call in list(self._calls):
+            call.cancel()
+        if self._uplink is not None:
+            await _bounded("the last sync", self._uplink.close(final_sync=final_sync), _LAST_SYNC_SECONDS)
+        await _bounded("closing the exchange", self._desk.close(), _CLOSE_SECONDS)
+
+    async def _cancelled(self, name: str) -> None:
+        task = self._parts.pop(name, None)
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CLOSE_SECONDS)
+
+
+async def _bounded(what: str, work: Awaitable[None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        _log.warning("given up", what=what, seconds=seconds)

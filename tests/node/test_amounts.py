@@ -1,0 +1,44 @@
+"""Rounding never makes an order larger, nor its price worse than was asked."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent.core.amounts import rounded
+from node_agent.core.market import Market, OrderRequest, OrderType, Side
+
+amounts = st.decimals(min_value="0.00000001", max_value="1000000", places=8)
+steps = st.sampled_from([D(1), D("0.5"), D("0.25"), D("0.01"), D("0.00001"), D("0.003"), D(25)])
+
+
+@given(amount=amounts, price=amounts, side=st.sampled_from(Side), tick=steps, step=steps, stop=st.booleans())
+def test_rounding_is_in_the_owners_favour(
+    amount: D, price: D, side: Side, tick: D, step: D, stop: bool
+) -> None:
+    asked = OrderRequest(
+        "0" * 32,
+        "BTC/USD",
+        side,
+        OrderType.STOP if stop else OrderType.LIMIT,
+        amount,
+        price=None if stop else price,
+        stop_price=price if stop else None,
+    )
+    got = rounded(asked, Market("BTC/USD", "BTC", "USD", tick, step, D(0)))
+    level = got.stop_price if stop else got.price
+    assert level is not None
+    assert got.amount <= amount
+    assert amount - got.amount < step
+    assert got.amount % step == 0
+    assert level % tick == 0
+    assert abs(level - price) < tick
+    assert level <= price if side is Side.BUY else level >= price
+
+
+def test_a_market_order_has_no_price_to_round() -> None:
+    asked = OrderRequest("0" * 32, "BTC/USD", Side.BUY, OrderType.MARKET, D("1.5"))
+    got = rounded(asked, Market("BTC/USD", "BTC", "USD", D(1), D(1), D(0)))
+    assert (got.amount, got.price, got.stop_price) == (D(1), None, None)
