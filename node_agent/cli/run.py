@@ -1,4 +1,4 @@
-"""`node-agent run`: puts the node together from its directory, and trades until it is told to stop."""
+"""`node-agent run`: trades until it is told to stop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 
 import click
 
-from node_agent.assembly import ConfigError, run_node
+from node_agent.assembly import run_node
 from node_agent.cli import options
 from node_agent.cli.errors import CliError, Exit
+from node_agent.config import ConfigError
 from node_agent.journal import JournalError
 from node_agent.lock import LockError
 from node_agent.runner import NodeFailed
+from node_agent.uplink import NotRegistered
+from node_agent.vault import VaultError
 
 
 @click.command()
@@ -31,7 +34,9 @@ def run(data_dir: Path, speed: float | None) -> None:
     """
     try:
         asyncio.run(run_node(data_dir, os.environ, speed=speed))
-    except ConfigError as error:
-        raise CliError(str(error), *getattr(error, "hints", ()), exit_code=Exit.USAGE) from error
+    except (ConfigError, VaultError) as error:
+        raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
     except (JournalError, LockError, NodeFailed) as error:
         raise CliError(error.message, *error.hints) from error
+    except NotRegistered as error:
+        raise CliError(str(error), "register it again with `node-agent register --replace`") from error

@@ -1,0 +1,100 @@
+"""`node-agent status`: how the node is, read from its journal while it runs and when it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node_agent.cli import options
+from node_agent.cli.errors import CliError
+from node_agent.core.orders import Order, fields
+from node_agent.journal import Journal, JournalError
+from node_agent.lock import is_held
+
+
+@click.command()
+@options.data_dir
+@options.as_json
+def status(data_dir: Path, as_json: bool) -> None:
+    """Show how the node is: whether it runs and trades, what it holds, what the server knows of it."""
+    try:
+        with Journal.open_read_only(data_dir / "journal.sqlite3") as journal:
+            facts = _facts(data_dir, journal)
+    except JournalError as error:
+        raise CliError(error.message, *error.hints) from error
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for name, value in _lines(facts):
+            click.echo(f"{name:<16}{value}")
+
+
+def _facts(data_dir: Path, journal: Journal) -> dict[str, Any]:
+    registration = journal.registration()
+    node = journal.fact("node") or {}
+    account = journal.fact("account") or {}
+    market = journal.fact("market") or {}
+    holdings = journal.fact("holdings") or {}
+    pauses = journal.fact("pauses") or []
+    running = is_held(data_dir)
+    return {
+        "node_id": registration and registration.node_id,
+        "key_id": registration and registration.key_id,
+        "server": registration and registration.server,
+        "line": journal.fact("line"),
+        "last_sync_at": journal.fact("last_sync_at"),
+        "clock_offset": journal.fact("clock_offset"),
+        "running": running,
+        "started_at": (journal.fact("run") or {}).get("started_at"),
+        "version": node.get("version"),
+        "mode": node.get("mode"),
+        "exchange": node.get("exchange"),
+        "trading": "stopped" if pauses else "active",
+        "pauses": pauses,
+        "limits_digest": journal.fact("policy_digest"),
+        "market_at": market.get("at"),
+        "prices": market.get("prices", {}),
+        "positions": {symbol: held["amount"] for symbol, held in holdings.items() if held["amount"] != "0"},
+        "equity": account.get("equity"),
+        "currency": account.get("currency"),
+        "balances": account.get("balances", {}),
+        "equity_at": account.get("at"),
+        "open_orders": [_order(order) for order in journal.open_orders()],
+        "events": journal.event_counts(),
+    }
+
+
+def _order(order: Order) -> dict[str, Any]:
+    return {**fields(order), "state": str(order.state)}
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    events = facts["events"]
+    server = f"{facts['server']} ({facts['line'] or 'not spoken with yet'})" if facts["server"] else "none"
+    reasons = "; ".join(f"{each['rule']}: {each['reason']}" for each in facts["pauses"])
+    market_at = f" at {facts['market_at']}" if facts["market_at"] else ""
+    orders = [
+        f"{each['side']} {each['amount']} {each['symbol']} {each['type']} {each['state']} {each['client_order_id']}"
+        for each in facts["open_orders"]
+    ]
+    return [
+        ("node", facts["node_id"] or "not registered"),
+        ("server", server),
+        ("last sync", f"{facts['last_sync_at'] or 'never'}, clock {facts['clock_offset'] or 0:+d} s"),
+        ("running", "yes" if facts["running"] else "no"),
+        ("trading", f"stopped ({reasons})" if reasons else "active"),
+        ("mode", f"{facts['mode'] or '-'} on {facts['exchange'] or '-'}"),
+        ("price", (_pairs(facts["prices"]) or "none yet") + market_at),
+        ("positions", _pairs(facts["positions"]) or "none"),
+        ("equity", f"{facts['equity']} {facts['currency']}" if facts["equity"] else "not known yet"),
+        ("open orders", "; ".join(orders) or "none"),
+        ("reports", f"{events['last_seq']} made, {events['acknowledged']} stored, {events['pending']} to be sent"),
+        ("limits", (facts["limits_digest"] or "-")[:16]),
+    ]
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
