@@ -15,9 +15,7 @@ steps = st.sampled_from([D(1), D("0.5"), D("0.25"), D("0.01"), D("0.00001"), D("
 
 
 @given(amount=amounts, price=amounts, side=st.sampled_from(Side), tick=steps, step=steps, stop=st.booleans())
-def test_rounding_is_in_the_owners_favour(
-    amount: D, price: D, side: Side, tick: D, step: D, stop: bool
-) -> None:
+def test_rounding_is_in_the_owners_favour(amount: D, price: D, side: Side, tick: D, step: D, stop: bool) -> None:
     asked = OrderRequest(
         "0" * 32,
         "BTC/USD",

@@ -175,9 +175,7 @@ def test_an_open_order_is_cancelled_once() -> None:
     cancel = command("c", "order.cancel", client_order_id=request.client_order_id)
     again = command("d", "orders.cancel_all")
     assert effects.Cancel(request.client_order_id, "BTC/USD") in node.take(events.CommandsArrived((cancel,), START))
-    assert not any(
-        isinstance(each, effects.Cancel) for each in node.take(events.CommandsArrived((again,), START))
-    )
+    assert not any(isinstance(each, effects.Cancel) for each in node.take(events.CommandsArrived((again,), START)))
     node.tell(request, S.CANCELLED)
     assert node.last("order.cancelled")["client_order_id"] == request.client_order_id
 

@@ -1,4 +1,4 @@
-"""Whatever is commanded, told, lost, repeated or crashed: no order gets past the owner's limits, and none is made twice.
+"""Whatever is commanded, told, lost, repeated or crashed: no order gets past the limits, and none is made twice.
 
 The books here are the test's own: it sees only what the node sends to the exchange, and what it told the node.
 """
@@ -109,9 +109,7 @@ class Owner(RuleBasedStateMachine):
             self.count(each)
         trend = tuple(MaTrend(symbol, 1, 2, D(250), name=f"trend-{symbol}") for symbol in SYMBOLS)
         self.take(
-            events.Started(
-                self.now, "0.1.0", "paper", "paper", self.policy, MARKETS, lookups, missed, strategies=trend
-            )
+            events.Started(self.now, "0.1.0", "paper", "paper", self.policy, MARKETS, lookups, missed, strategies=trend)
         )
         self.take(events.CommandsArrived(tuple(self.journal.commands_not_done()), self.now))
 
@@ -166,9 +164,11 @@ class Owner(RuleBasedStateMachine):
         assert self.worth(request, request.amount) <= policy.max_order_notional
         one_way = held * last * sign + sum((self.worth(each, self.open(each)) for each in [*against, request]), D(0))
         assert one_way <= policy.max_position_notional
-        assert sum((abs(amount) * self.last[symbol] for symbol, amount in self.position.items()), D(0)) + sum(
-            (self.risk(symbol, [*live, request]) for symbol in SYMBOLS), D(0)
-        ) <= policy.max_total_notional
+        assert (
+            sum((abs(amount) * self.last[symbol] for symbol, amount in self.position.items()), D(0))
+            + sum((self.risk(symbol, [*live, request]) for symbol in SYMBOLS), D(0))
+            <= policy.max_total_notional
+        )
         recent = [at for at in self.sent_at if at > self.market_at - timedelta(minutes=1)]
         assert len(recent) <= policy.orders_per_minute
         assert self.loss() < policy.daily_loss

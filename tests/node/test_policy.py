@@ -65,7 +65,12 @@ def test_nothing_is_weighed_without_a_price() -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [order(amount="10"), order(amount="8", price=120), order("sell", amount="10", price=80), order(amount="5", price=1)],
+    [
+        order(amount="10"),
+        order(amount="8", price=120),
+        order("sell", amount="10", price=80),
+        order(amount="5", price=1),
+    ],
 )
 def test_a_limit_is_kept_at_its_edge(asked: OrderRequest) -> None:
     assert rule(asked) is None
