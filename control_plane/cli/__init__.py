@@ -57,8 +57,4 @@ def main() -> None:
         shown = as_cli_error(error)
         shown.show()
         code = shown.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has enough of it; nothing more is to be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)

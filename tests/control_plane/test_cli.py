@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import select
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from control_plane.master_key import generate
 from tests.control_plane.support import (
+    DEADLINE,
     ENVIRONMENT,
     ServerProcess,
     control_plane,
@@ -199,9 +204,6 @@ def test_a_key_that_was_moved_to_another_node_s_row_does_not_open(server: Server
 
 
 def test_the_log_says_why_and_holds_no_secret(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "control_plane", "serve", "--data-dir", str(tmp_path), "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -219,3 +221,73 @@ def test_the_log_says_why_and_holds_no_secret(tmp_path: Path) -> None:
     assert ("refused", "not_a_SyncRequest") in {(line["event"], line.get("reason")) for line in lines}
     for canary in (token, ENVIRONMENT["CONTROL_PLANE_MASTER_KEY"], node.ticket):
         assert canary not in log
+
+
+@pytest.mark.parametrize("group", [(), ("events",), ("keys",), ("nodes",), ("orders",), ("token",)])
+def test_help_is_shown_on_request_and_for_a_group_alone(group: tuple[str, ...]) -> None:
+    asked = control_plane(*group, "--help", environ=WITHOUT_KEY)
+    alone = control_plane(*group, environ=WITHOUT_KEY)
+    assert (asked.returncode, alone.returncode) == (0, 2)
+    assert asked.stdout.startswith("Usage: control-plane")
+    assert alone.stderr.startswith("Usage: control-plane")
+
+
+def test_without_json_people_are_told_the_same(server: ServerProcess) -> None:
+    where = ("--data-dir", server.data_dir)
+    token = control_plane("token", "create", *where)
+    node = enrolled(server.address, token.stdout.strip())
+    assert token.stderr.startswith("good for one node until ")
+    order = ("--symbol", "BTC/USD", "--side", "buy", "--type", "market", "--amount", "1")
+    placed = control_plane("orders", "place", *where, "--node", node.node_id, *order)
+    command_id = placed.stdout.split()[0]
+    node.sync(events=[event(1) | {"type": "order.open", "data": {"client_order_id": "o1", "amount": "1"}}])
+    listed = control_plane("orders", "list", *where, "--node", node.node_id).stdout
+    assert re.search(r"^o1  open  ", listed, re.MULTILINE)
+    assert re.search(rf"^{command_id}  sent  order.place  ", listed, re.MULTILINE)
+
+
+def test_a_tail_that_follows_shows_what_comes_until_it_is_interrupted(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    command = ["events", "tail", "--data-dir", str(server.data_dir), "--node", node.node_id, "--json", "--follow"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "control_plane", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdout is not None
+        for seq in (1, 2):
+            node.sync(events=[event(seq)])
+            ready, _, _ = select.select([process.stdout], [], [], DEADLINE)
+            assert ready
+            assert json.loads(process.stdout.readline())["seq"] == seq
+        process.send_signal(signal.SIGINT)
+        _, trouble = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert "Traceback" not in trouble
+
+
+def test_a_tail_of_many_events_is_whole(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    for first in range(1, 2501, 500):
+        node.sync(events=[event(seq) for seq in range(first, first + 500)])
+    done = control_plane("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--json")
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == list(range(1, 2501))
+
+
+def test_an_address_that_no_node_can_name_is_warned_of(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "control_plane", "serve", "--data-dir", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--host", "0.0.0.0"],  # noqa: S104
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("control-plane: listening on http://0.0.0.0:")
+        process.terminate()
+        _, log = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert "--authority" in log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -89,7 +90,18 @@ def test_a_token_expires_on_its_second(frozen: FrozenServer) -> None:
 
 def test_an_unknown_token_is_unauthenticated_and_the_answer_is_not_signed(server: ServerProcess) -> None:
     token = format_token(Token("a" * 16, secrets.token_bytes(32)))
-    assert Enrolment(server.address, token).post().refusal == (401, "unauthenticated", False)
+    enrolment = Enrolment(server.address, token)
+    assert enrolment.post().refusal == (401, "unauthenticated", False)
+    for key_id in ("enroll.", "enroll.x", "n_" + "a" * 20 + ".1"):
+        stranger = replace(enrolment.signer, key_id=key_id)
+        assert stranger.post("/v1/enroll", enrolment.message()).refusal == (401, "unauthenticated", False)
+
+
+def test_an_unknown_node_is_unauthenticated(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    for key_id in ("x", "n_" + "a" * 20 + ".1", f"{node.node_id}.2", f"{node.node_id}.01"):
+        stranger = replace(node.signer, key_id=key_id)
+        assert stranger.post("/v1/sync", node.message()).refusal == (401, "unauthenticated", False)
 
 
 def test_a_token_s_name_with_another_secret_is_unauthenticated(server: ServerProcess) -> None:
