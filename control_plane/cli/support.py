@@ -115,6 +115,8 @@ def failures(data_dir: Path) -> Iterator[None]:
         raise CliError(
             f"the database in {data_dir} does not answer: {cause}", "look at the disk's space and at who owns the files"
         ) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise CliError(f"{what}: {error.filename or data_dir}", exit_code=Exit.USAGE) from None

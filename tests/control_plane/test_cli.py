@@ -275,6 +275,16 @@ def test_a_tail_of_many_events_is_whole(server: ServerProcess) -> None:
     done = control_plane("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--json")
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == list(range(1, 2501))
 
+    command = [sys.executable, "-m", "control_plane", "events", "tail", "--data-dir", str(server.data_dir)]
+    with subprocess.Popen(
+        [*command, "--node", node.node_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == "", "who reads no further is no error"
+
 
 def test_an_address_that_no_node_can_name_is_warned_of(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "control_plane", "serve", "--data-dir", str(tmp_path), "--port", "0"]
