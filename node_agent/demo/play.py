@@ -219,7 +219,7 @@ class Demo:
     def _attack_the_line(self) -> None:
         self._doing("attacks on the line, with what was captured from it")
         self._settle()
-        captured = self._relay.last("/v1/sync")
+        captured = self._relay.last_answered("/v1/sync")
         with self._journal() as journal:
             registration = journal.registration()
         vault = Vault.open(self._node_dir / VAULT_FILE, VaultKey.from_file(self._vault_key_file))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-
-from node_protocol.signatures import Headers
 
 _CHUNK: Final = 65536
 _TIMEOUT: Final = 60.0
@@ -32,7 +31,7 @@ class Relay:
     """
 
     def __init__(self, port: int) -> None:
-        self._captured: list[Captured] = []
+        self._answered: list[Captured] = []
         self._lock = threading.Lock()
         relay = self
 
@@ -49,10 +48,10 @@ class Relay:
         """`host:port` that the node is told to speak to."""
         return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def last(self, path: str) -> Captured | None:
-        """The newest whole request to this path."""
+    def last_answered(self, path: str) -> Captured | None:
+        """The newest request to this path that the server has answered, so that it cannot overtake itself."""
         with self._lock:
-            return next((each for each in reversed(self._captured) if each.path == path), None)
+            return next((each for each in reversed(self._answered) if each.path == path), None)
 
     def close(self) -> None:
         """Stop listening."""
@@ -60,32 +59,42 @@ class Relay:
         self._server.server_close()
 
     def _pump(self, client: socket.socket, port: int) -> None:
+        asked: list[Captured] = []
+
+        def answered() -> None:
+            with self._lock:
+                self._answered.extend(asked)
+                asked.clear()
+
         with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as server:
             client.settimeout(_TIMEOUT)
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back = threading.Thread(target=_copy, args=(server, client, answered), daemon=True)
             back.start()
             pending = b""
             while chunk := _receive(client):
+                whole, pending = _whole_requests(pending + chunk)
+                with self._lock:
+                    asked.extend(whole)
                 server.sendall(chunk)
-                pending = self._keep_whole(pending + chunk)
             _shut(server)
             back.join(_TIMEOUT)
 
-    def _keep_whole(self, data: bytes) -> bytes:
-        """Keep each whole request at the front of `data`; give back what is not whole yet."""
-        while True:
-            head, end, rest = data.partition(b"\r\n\r\n")
-            if not end:
-                return data
-            request_line, *lines = head.decode("latin-1").split("\r\n")
-            headers: Headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-            length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-            if len(rest) < length:
-                return data
-            method, path, _ = request_line.split(" ", 2)
-            with self._lock:
-                self._captured.append(Captured(method, path, tuple(headers), rest[:length]))
-            data = rest[length:]
+
+def _whole_requests(data: bytes) -> tuple[list[Captured], bytes]:
+    """The whole requests at the front of `data`, and what is not whole yet."""
+    whole: list[Captured] = []
+    while True:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not end:
+            return whole, data
+        request_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+        length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+        if len(rest) < length:
+            return whole, data
+        method, path, _ = request_line.split(" ", 2)
+        whole.append(Captured(method, path, headers, rest[:length]))
+        data = rest[length:]
 
 
 def _receive(connection: socket.socket) -> bytes:
@@ -95,9 +104,10 @@ def _receive(connection: socket.socket) -> bytes:
         return b""
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, each: Callable[[], None]) -> None:
     with suppress(OSError):
         while chunk := _receive(source):
+            each()
             target.sendall(chunk)
     _shut(target)
 
