@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from control_plane import deployment, http_io, schema
-from control_plane.app import create_app
+from control_plane.app import SignedRoute, create_app
 from control_plane.channel import Channel
 from control_plane.clock import utc_now
 from control_plane.database import open_database
@@ -121,4 +121,39 @@ def test_a_held_sync_says_unavailable_when_the_database_goes_and_the_server_stay
             connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO commands")
         database.close()
     assert reply.refusal == (503, "unavailable", True)
+    assert node.sync(created=frozen.clock.seconds).status == 200
+
+
+def test_a_held_sync_ends_when_its_client_goes_away(frozen: FrozenServer) -> None:
+    node = frozen.node()
+    body = json.dumps(node.message(wait=25)).encode()
+    headers = node.signer.sign("/v1/sync", body, created=frozen.clock.seconds)
+    database = open_database(frozen.data_dir)
+    salt = deployment.ensure(database, sealer(), utc_now())
+    authority = f"{frozen.address[0]}:{frozen.address[1]}"
+    channel = Channel(database, sealer(), salt, authorities=[authority], scheme="http", clock=frozen.clock)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+        "extensions": {http_io.RAW_TARGET: "/v1/sync"},
+    }
+    coming: list[Message] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def go() -> None:
+        await asyncio.wait_for(SignedRoute(channel, channel.sync)(scope, receive, send), 10)
+
+    try:
+        asyncio.run(go())
+    finally:
+        database.close()
+    assert coming == []
+    assert sent == []
     assert node.sync(created=frozen.clock.seconds).status == 200

@@ -211,6 +211,7 @@ def test_an_expired_command_is_not_brought(server: ServerProcess, node: Node) ->
 def test_a_sync_with_news_is_answered_at_once_and_one_without_is_held(node: Node) -> None:
     line, _ = node.hold(25, events=[event(1)])
     with line:
+        line.settimeout(10)
         answered = read_reply(line)
     assert answered.json["acked_through"] == 1
     node.ticket = answered.json["ticket"]
