@@ -11,8 +11,8 @@ with the parameters created, nonce, keyid, alg and tag, each once, in any order.
     2. MAC       `Unverified.check`: signature and digest, each compared once in constant time; gives `SignatureFacts`
     3. meaning   freshness, nonce and what follows are the verifier's: there is no clock here
 
-`verify_request` and `verify_response` are steps 1 and 2 for who has one key at hand. Every refusal is `Refused` with the
-code `unauthenticated`; only its `reason`, for logs, tells one from another. Signing what is illegal raises `Misuse`.
+`verify_request` and `verify_response` are steps 1 and 2 for who has one key at hand. Every refusal is `Refused` with
+the code `unauthenticated`; only its `reason`, for logs, tells one from another. Signing the illegal raises `Misuse`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ ORDER = Order(
 )
 
 
-def in_state(state: OrderState, **changes: object) -> Order:
+def in_state(state: OrderState, **changes: Any) -> Order:
     from dataclasses import replace
 
     return replace(ORDER, state=state, **changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_no_limits_read_means_nothing_is_allowed() -> None:
         ("price_collar", order(amount="1", stop_price="120.01"), {}),
     ],
 )
-def test_a_rule_says_no_by_its_name(name: str, asked: OrderRequest, changes: dict[str, object]) -> None:
+def test_a_rule_says_no_by_its_name(name: str, asked: OrderRequest, changes: dict[str, Any]) -> None:
     assert rule(asked, **changes) == name
 
 

@@ -75,7 +75,7 @@ class Store(Protocol):
         """The node's state, if there is one. Raises StoreUnavailable."""
 
     def save(self, node_id: str, state: NodeState) -> None:
-        """Put a node's state over what was there, at enrolment and for an operator's repairs. Raises StoreUnavailable."""
+        """Put a node's state over what was there, for enrolment and an operator's repairs. Raises StoreUnavailable."""
 
 
 def state_to_json(state: NodeState) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a verification costs, beside its floor and its peers."""
