@@ -89,9 +89,8 @@ def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
             name: plain(str(order.get(name, "-"))) for name in ("client_order_id", "state", "symbol", "side", "type")
         }
         amounts = "/".join(plain(str(order.get(name, "-"))) for name in ("filled", "amount"))
-        click.echo(
-            f"{'  '.join(told.values())}  filled {amounts}  at {plain(str(order.get('average_price', order.get('price', '-'))))}"
-        )
+        price = plain(str(order.get("average_price", order.get("price", "-"))))
+        click.echo(f"{'  '.join(told.values())}  filled {amounts}  at {price}")
     for each in given:
         click.echo(f"{each['command_id']}  {each['state']}  {each['type']}  {strict_json.dumps(each['data']).decode()}")
 
