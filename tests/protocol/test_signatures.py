@@ -1,13 +1,15 @@
-"""The signature profile: published vectors, what is signed verifies, whatever is bent is refused, and nothing crashes."""
+"""The signature profile: published vectors, what is signed verifies, what is bent is refused, nothing crashes."""
 
 from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import itertools
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -256,7 +258,7 @@ def test_default_ports_and_capitals_make_no_other_name() -> None:
         ("a capital in the authority", {"authority": "Bots.example"}),
     ],
 )
-def test_nothing_is_signed_that_no_verifier_takes(what: str, changes: dict[str, object]) -> None:
+def test_nothing_is_signed_that_no_verifier_takes(what: str, changes: dict[str, Any]) -> None:
     with pytest.raises(Misuse):
         signed(**changes)
 
@@ -286,10 +288,8 @@ def test_an_unknown_key_costs_the_same_macs(monkeypatch: pytest.MonkeyPatch) -> 
         unverified = parse_request(method="POST", path="/v1/sync", headers=request.headers, authorities=(AUTHORITY,))
         with monkeypatch.context() as patch:
             patch.setattr(MacKey, "mac", counted)
-            try:
+            with contextlib.suppress(Refused):
                 unverified.check(key, request.body)
-            except Refused:
-                pass
         counts.append([len(call) for call in calls])
     assert counts[0] == counts[1] == counts[2]
     assert len(counts[0]) == 1
