@@ -46,7 +46,7 @@ class Request(NamedTuple):
 def signed(key: bytes = KEY, **changes: Any) -> Request:
     """A request that a verifier takes, signed with these changes."""
     request = Request(**{name: changes.pop(name) for name in ("method", "path", "body") if name in changes})
-    values = {"key_id": KEY_ID, "authority": AUTHORITY, "created": CREATED, "nonce": NONCE} | changes
+    values: dict[str, Any] = {"key_id": KEY_ID, "authority": AUTHORITY, "created": CREATED, "nonce": NONCE} | changes
     headers = sign_request(key, method=request.method, path=request.path, body=request.body, **values)
     return request._replace(headers=(("host", values["authority"]), *headers))
 
