@@ -529,3 +529,12 @@ def test_a_strategys_memory_is_written_with_its_intent() -> None:
     append = node.take(events.CandleClosed(START, candle(6, RISING[-1])))[0]
     assert isinstance(append, effects.Append)
     assert append.facts["strategies"]["ma_trend"]["memory"]["long"] is True
+
+
+def test_a_repeated_switch_does_not_switch_again() -> None:
+    node = ready()
+    pause = command("p", "trading.pause")
+    node.order(pause)
+    node.order(command("r", "trading.resume"))
+    node.order(pause)
+    assert not node.state.pauses

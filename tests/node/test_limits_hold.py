@@ -44,7 +44,8 @@ kinds = st.one_of(
     prices.map(lambda price: {"type": "limit", "price": price}),
     prices.map(lambda price: {"type": "stop", "stop_price": price}),
 )
-switches = st.sampled_from(["trading.pause", "trading.resume", "orders.cancel_all", "account.report", "key.rotate"])
+switches = st.sampled_from(["trading.pause", "trading.resume", "trading.resume", *sorted(COMMANDS), "money.send"])
+nonsense = st.dictionaries(st.text(max_size=3), st.integers(), min_size=1, max_size=2)
 WIDE = limits(
     max_order_notional=D(1300), max_position_notional=D(4000), max_total_notional=D(6000), orders_per_minute=100
 )
@@ -219,13 +220,9 @@ class Owner(RuleBasedStateMachine):
     def order(self, asked: dict[str, Any], kind: dict[str, Any], lives: int) -> Command:
         return self.arrives("order.place", asked | kind, lives)
 
-    @rule(target=commands, type_=switches)
-    def switch(self, type_: str) -> Command:
-        return self.arrives(type_, {}, 60)
-
-    @rule(target=commands, data=st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
-    def nonsense(self, data: dict[str, int]) -> Command:
-        return self.arrives(sorted(COMMANDS)[len(data)], data, 60)
+    @rule(target=commands, type_=switches, data=st.one_of(st.just({}), st.just({}), nonsense))
+    def other_command(self, type_: str, data: dict[str, Any]) -> Command:
+        return self.arrives(type_, data, 60)
 
     @rule(command=commands)
     def again(self, command: Command) -> None:
@@ -313,8 +310,8 @@ class Owner(RuleBasedStateMachine):
     @rule(data=st.data(), failure=st.sampled_from(Failure), reached=st.booleans())
     def fail(self, data: st.DataObject, failure: Failure, reached: bool) -> None:
         """Placing an order fails; when the outcome is unknown the exchange may have it."""
-        name = self.pick(data)
-        if name is None or name in self.books:
+        name = self.pick(data, set(self.sent) - set(self.books))
+        if name is None:
             return
         if failure is Failure.UNKNOWN and reached:
             self.reaches(name)
@@ -333,27 +330,23 @@ class Owner(RuleBasedStateMachine):
         if name is not None:
             self.take(events.Due(self.now, name))
 
-    @rule(suspended=st.booleans())
-    def suspend(self, suspended: bool) -> None:
-        if suspended:
+    @rule(what=st.sampled_from(["suspend", "pause", "accept", "accept", "resume", "resume", "balances"]))
+    def others(self, what: str) -> None:
+        """The server's standing, the owner's pauses, the account."""
+        if what == "suspend":
             self.stopped.add("suspended")
             self.take(events.Suspended("a fork", self.now))
-        else:
+        elif what == "accept":
             self.stopped.discard("suspended")
             self.take(events.ServerSeen(self.now))
-
-    @rule(paused=st.booleans())
-    def owner(self, paused: bool) -> None:
-        if paused:
+        elif what == "pause":
             self.stopped.add("owner")
             self.take(events.OwnerPaused(self.now, "so"))
-        else:
+        elif what == "resume":
             self.stopped -= {"owner", "server"}
             self.take(events.OwnerResumed(self.now))
-
-    @rule()
-    def balances(self) -> None:
-        self.take(events.BalancesTold(self.now, {"USD": D(1000)}))
+        else:
+            self.take(events.BalancesTold(self.now, {"USD": D(1000)}))
 
     @rule(later=st.sampled_from([0, 30, 400]))
     def crash(self, later: int) -> None:
@@ -363,8 +356,8 @@ class Owner(RuleBasedStateMachine):
 
     # The exchange.
 
-    def pick(self, data: st.DataObject) -> str | None:
-        names = sorted(name for name in self.sent if name not in self.ended or name in self.books)
+    def pick(self, data: st.DataObject, among: set[str] | None = None) -> str | None:
+        names = sorted((set(self.sent) - self.ended | set(self.books)) if among is None else among - self.ended)
         return data.draw(st.sampled_from(names)) if names else None
 
     def reaches(self, name: str) -> OrderRequest:
@@ -418,7 +411,7 @@ class Owner(RuleBasedStateMachine):
 
 TestOwner = Owner.TestCase
 TestOwner.settings = settings(
-    max_examples=150,
+    max_examples=300,
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
