@@ -1,0 +1,172 @@
+"""A stranger's server, written from the contract with an off-the-shelf library, is served by `node-agent run`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import NodeDir, NodeProcess, environment, node_agent, until
+
+TOKEN = "nt_" + "a" * 16 + "_" + base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+
+
+class Outsider:
+    """The stranger's process, and what it tells."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "outsider_server.py"), "--token", TOKEN],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def told(self) -> dict[str, Any]:
+        facts: dict[str, Any] = httpx.get(f"{self.url}/control", trust_env=False).json()
+        return facts
+
+    def script(self, *acts: str) -> None:
+        """Say what the next answers are to be like, and wait until they were given."""
+        httpx.post(f"{self.url}/control", json={"script": acts}, trust_env=False)
+        until(lambda: True if not self.told()["script"] else None, f"the node to ask for {acts}")
+
+    def command(self, kind: str, data: dict[str, Any], expires: str = "2099-01-01T00:00:00.000Z") -> str:
+        """Give a command; its id."""
+        command_id = f"cmd_{os.urandom(8).hex()}"
+        command = {"id": command_id, "issued_at": "2026-01-01T00:00:00.000Z", "expires_at": expires}
+        asked = {"commands": [command | {"type": kind, "data": data}]}
+        httpx.post(f"{self.url}/control", json=asked, trust_env=False)
+        return command_id
+
+    def events(self, kind: str, command_id: str | None = None) -> list[dict[str, Any]]:
+        return [
+            event["data"]
+            for event in self.told()["events"]
+            if event["type"] == kind and command_id in (None, event["data"].get("command_id"))
+        ]
+
+    def event(self, kind: str, command_id: str | None = None) -> dict[str, Any]:
+        """The first event of a kind, waited for."""
+
+        def first() -> dict[str, Any] | None:
+            found = self.events(kind, command_id)
+            return found[0] if found else None
+
+        return until(first, f"{kind} of {command_id}")
+
+
+@pytest.fixture
+def outsider() -> Iterator[Outsider]:
+    outsider = Outsider()
+    yield outsider
+    outsider.end()
+
+
+@pytest.fixture
+def node(tmp_path: Path, outsider: Outsider) -> NodeDir:
+    node = NodeDir.made(tmp_path, "--strategy", "none")
+    done = node_agent(
+        "register", "--data-dir", node.path, "--server", outsider.url, "--token", TOKEN, "--insecure-loopback"
+    )
+    assert done.returncode == 0, done.stderr
+    return node
+
+
+def order(amount: str, **more: str) -> dict[str, Any]:
+    return {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "market", "amount": amount, **more}
+
+
+def test_the_node_enrols_reports_obeys_within_limits_and_keeps_to_the_contract(
+    outsider: Outsider, node: NodeDir
+) -> None:
+    with NodeProcess(node) as process:
+        assert outsider.event("node.started")["mode"] == "paper"
+        outsider.event("account.snapshot")
+
+        small = outsider.command("order.place", order("0.01"))
+        filled = outsider.event("order.filled", small)
+        assert (filled["filled"], filled["side"]) == ("0.01", "buy")
+
+        large = outsider.command("order.place", order("1"))
+        assert outsider.event("intent.refused", large)["rule"] == "max_order_notional"
+        assert outsider.event("command.refused", large)["rule"] == "max_order_notional"
+
+        late = outsider.command("order.place", order("0.01"), expires="2026-01-02T00:00:00.000Z")
+        outsider.event("command.expired", late)
+        strange = outsider.command("account.withdraw", {"amount": "1"})
+        assert outsider.event("command.refused", strange)["rule"] == "unknown_command"
+
+        resting = outsider.command("order.place", order("0.01", type="limit", price="30000"))
+        opened = outsider.event("order.open", resting)
+        outsider.command("order.cancel", {"client_order_id": opened["client_order_id"]})
+        outsider.event("order.cancelled", resting)
+
+        commands = {small, large, late, strange, resting}
+        until(lambda: True if commands <= set(outsider.told()["done"]) else None, "commands to be done")
+        code, seconds = process.stop()
+        assert code == 0, process.log
+        assert seconds < 5
+    facts = outsider.told()
+    assert facts["breaches"] == []
+    assert facts["events"][-1]["type"] == "node.stopping"
+    assert len(outsider.events("order.filled")) == 1
+    assert len(outsider.events("trade")) == 1
+
+
+def test_what_is_not_signed_for_this_very_request_is_never_acted_on(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        for act in ("unsigned", "wrong_key", "other_request"):
+            outsider.script(act)
+        # A command that is signed comes last, so that all before it have been looked at once it is done.
+        good = outsider.command("order.place", order("0.01"))
+        outsider.event("order.filled", good)
+        process.stop()
+    facts = outsider.told()
+    assert [event for event in facts["events"] if "cmd_planted" in json.dumps(event)] == []
+    assert len(outsider.events("trade")) == 1
+    assert facts["breaches"] == []
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_ticket_before(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        before = len(outsider.told()["syncs"])
+        outsider.script("lose")
+        good = outsider.command("order.place", order("0.01"))
+        outsider.event("order.filled", good)
+        process.stop()
+    facts = outsider.told()
+    tickets = [each["ticket"] for each in facts["syncs"][before - 1 :]]
+    assert len(set(tickets)) < len(tickets)
+    assert facts["breaches"] == []
+    assert len(outsider.events("trade")) == 1
+
+
+def test_reports_go_on_without_a_gap_after_the_node_was_killed(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node):
+        outsider.event("node.started")
+        outsider.command("order.place", order("0.01"))
+        outsider.event("order.filled")
+    with NodeProcess(node) as process:
+        until(lambda: True if len(outsider.events("node.started")) == 2 else None, "the second start")
+        process.stop()
+    facts = outsider.told()
+    assert [event["seq"] for event in facts["events"]] == list(range(1, len(facts["events"]) + 1))
+    assert len(outsider.events("trade")) == 1
+    assert facts["breaches"] == []
