@@ -115,6 +115,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection = _connect(f"file:{_quoted(path)}?mode=ro")
         try:
             _check_version(path, connection)
+            version = _version(connection)
+            if version == 0:
+                raise JournalMissing(f"the journal {path} is only just being made", "ask again in a moment")
+            if version < VERSION:
+                raise JournalError(
+                    f"the journal {path} is of version {version}, and this program reads {VERSION}",
+                    "start the node once: it brings its journal up to date",
+                )
         except BaseException:
             connection.close()
             raise
@@ -135,7 +143,7 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(connection)
     if version > VERSION:
         raise JournalError(
             f"the journal {path} is of version {version}, and this program knows {VERSION}",
@@ -143,8 +151,12 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(connection)
     for number, migration in enumerate(_MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -246,6 +246,12 @@ def test_no_journal_is_made_by_looking(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_journal_that_is_only_being_made_is_not_read(path: Path) -> None:
+    path.touch()
+    with pytest.raises(JournalMissing):
+        Journal.open_read_only(path)
+
+
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no such file or directory"):
         Journal.open(tmp_path / "nowhere" / "journal.sqlite3")
