@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -50,6 +51,12 @@ def _money(value: object) -> Decimal:
     return parse_decimal(value)
 
 
+def _symbol(text: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", text, re.ASCII):
+        raise Malformed("not a symbol, such as BTC/USD")
+    return text
+
+
 def _not_twice(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) != len(values):
         raise Malformed("a value twice")
@@ -59,7 +66,7 @@ def _not_twice(values: tuple[str, ...]) -> tuple[str, ...]:
 Money = Annotated[Decimal, BeforeValidator(_money), Field(ge=0)]
 Positive = Annotated[Decimal, BeforeValidator(_money), Field(gt=0)]
 Fraction = Annotated[Decimal, BeforeValidator(_money), Field(ge=0, le=1)]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}$")]
+Symbol = Annotated[str, AfterValidator(_symbol)]
 Names = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_not_twice)]
 
 

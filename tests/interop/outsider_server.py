@@ -1,4 +1,4 @@
-"""A server as a stranger would write it from the wire contract, with an off-the-shelf RFC 9421 library: no code of ours.
+"""A server as a stranger would write it from the wire contract, with an off-the-shelf RFC 9421 library alone.
 
 Run it as `python outsider_server.py --token nt_…`; it prints its port. `POST /control` scripts its next answers, and
 `GET /control` tells what it received and every breach of the contract that it saw.
@@ -149,14 +149,15 @@ class Handler(BaseHTTPRequestHandler):
             body=body,
         )
         names = list(result.covered_components)
+        nonce = str(result.parameters["nonce"])
         with self.state.lock:
             if names != [*REQUEST, '"@signature-params"']:
                 self.state.breach(f"components: {names}")
             if set(result.parameters) != {"created", "nonce", "keyid", "alg", "tag"}:
                 self.state.breach(f"parameters: {sorted(result.parameters)}")
-            if len(unb64url(result.parameters["nonce"])) != 16 or result.parameters["nonce"] in self.state.nonces:
+            if len(unb64url(nonce)) != 16 or nonce in self.state.nonces:
                 self.state.breach("a nonce that is none, or not new")
-            self.state.nonces.add(result.parameters["nonce"])
+            self.state.nonces.add(nonce)
             if self.headers["content-type"] != "application/json" or self.headers["accept-encoding"] != "identity":
                 self.state.breach("content-type or accept-encoding")
             if self.headers["cache-control"] != "no-store, no-transform":

@@ -1,0 +1,122 @@
+"""Configuration: what `init` writes can be read, variables go before it, each mistake names file, key, a way out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from node_agent.config import ConfigError, load, load_policy, passphrase_from, vault_key
+from node_agent.core.market import OrderType
+from tests.support import NodeDir
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return NodeDir.made(tmp_path_factory.mktemp("config")).path
+
+
+@pytest.fixture
+def data_dir(made: Path, tmp_path: Path) -> Path:
+    for name in ("config.toml", "policy.toml"):
+        (tmp_path / name).write_text((made / name).read_text())
+    return tmp_path
+
+
+def changed(data_dir: Path, name: str, before: str, after: str) -> None:
+    text = (data_dir / name).read_text()
+    assert before in text
+    (data_dir / name).write_text(text.replace(before, after))
+
+
+def error_of(data_dir: Path, **environ: str) -> ConfigError:
+    with pytest.raises(ConfigError) as error:
+        load(data_dir, environ)
+    return error.value
+
+
+def test_a_new_node_has_the_limits_that_init_promises(data_dir: Path) -> None:
+    config, policy = load(data_dir, {}), load_policy(data_dir)
+    assert (config.node.mode, config.exchange.name, config.exchange.symbol) == ("paper", "paper", "BTC/USD")
+    assert (policy.max_order_notional, policy.max_total_notional) == (Decimal(1000), Decimal(5000))
+    assert policy.server_commands
+    assert policy.symbols == {"BTC/USD"}
+    assert policy.order_types == set(OrderType)
+
+
+def test_variables_go_before_the_file(data_dir: Path) -> None:
+    config = load(
+        data_dir,
+        {"NODE_STRATEGY__NAME": "none", "NODE_STRATEGY__FAST": "3", "NODE_PAPER__CASH": "5.5", "NODE_DATA_DIR": "/x"},
+    )
+    assert (config.strategy.name, config.strategy.fast, config.paper.cash) == ("none", 3, Decimal("5.5"))
+
+
+def test_no_variable_changes_the_owner_s_limits(data_dir: Path) -> None:
+    assert "policy" in str(error_of(data_dir, NODE_POLICY__MAX_ORDER_NOTIONAL="1000000")).lower()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said", "hint"),
+    [
+        ("\nnotional =", "\nnotionall =", "strategy.notionall: no such key", "did you mean notional?"),
+        ("[strategy]", "[strategie]", "strategie: no such key", "did you mean strategy?"),
+        ('name = "ma_trend"', 'name = "moon"', "strategy.name: 'ma_trend' or 'none'", ""),
+        ("fast = 10", "fast = 0", "strategy.fast: greater than or equal to 1", ""),
+        ("fast = 10", 'fast = "10"', "strategy.fast: a valid integer", ""),
+        ("fast = 10", "fast = 30", "strategy.fast must be below strategy.slow", ""),
+        ('cash = "10000"', "cash = 10000.5", "paper.cash: write it in quotes", ""),
+        ('cash = "10000"', 'cash = "1e4"', "paper.cash: not a decimal string", ""),
+        ('cash = "10000"', 'cash = "0"', "paper.cash: greater than 0", ""),
+        ('symbol = "BTC/USD"', 'symbol = "BTCUSD"', "exchange.symbol: not a symbol", ""),
+        ("[node]", "[node", "is not TOML", ""),
+    ],
+)
+def test_a_mistake_names_file_key_and_what_is_allowed(
+    data_dir: Path, before: str, after: str, said: str, hint: str
+) -> None:
+    changed(data_dir, "config.toml", before, after)
+    error = error_of(data_dir)
+    assert error.message.startswith(str(data_dir / "config.toml"))
+    assert said in error.message
+    assert hint in " ".join(error.hints)
+
+
+def test_a_variable_s_mistake_names_the_variable(data_dir: Path) -> None:
+    assert error_of(data_dir, NODE_STRATEGY__FAST="many").message.startswith("NODE_STRATEGY__FAST: strategy.fast: ")
+    assert "no section is called [strat]" in error_of(data_dir, NODE_STRAT__FAST="1").message
+
+
+def test_a_directory_without_a_node_says_how_to_make_one(tmp_path: Path) -> None:
+    error = error_of(tmp_path / "none")
+    assert "there is no" in error.message
+    assert "node-agent init" in error.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("daily_loss =", "dayly_loss =", "daily_loss: missing"),
+        ('price_collar = "0.20"', 'price_collar = "1.5"', "price_collar: less than or equal to 1"),
+        ('max_order_notional = "1000"', "max_order_notional = 999.5", "max_order_notional: write it in quotes"),
+        ("server_commands = true", 'server_commands = "yes"', "server_commands: a valid boolean"),
+        ('sides = ["buy", "sell"]', 'sides = ["buy", "buy"]', "sides: a value twice"),
+    ],
+)
+def test_limits_that_are_none_are_refused(data_dir: Path, before: str, after: str, said: str) -> None:
+    changed(data_dir, "policy.toml", before, after)
+    with pytest.raises(ConfigError) as error:
+        load_policy(data_dir)
+    assert error.value.message == f"{data_dir / 'policy.toml'}: {said}" or said in error.value.message
+
+
+def test_there_is_no_default_key(data_dir: Path, tmp_path: Path) -> None:
+    changed(data_dir, "config.toml", "key_file =", "# key_file =")
+    config = load(data_dir, {})
+    with pytest.raises(ConfigError, match="no default key"):
+        vault_key(config, {})
+    (tmp_path / "passphrase").write_text("correct horse battery\n")
+    found = passphrase_from({"NODE_VAULT_PASSPHRASE_FILE": str(tmp_path / "passphrase")})
+    assert found is not None
+    assert found.get_secret_value() == "correct horse battery"
