@@ -30,9 +30,9 @@ from node_agent.journal import Journal, JournalError
 from node_agent.strategies import Strategy
 from node_protocol.encoding import format_time
 
-_DRAIN_SECONDS: Final = 1.5
-_LAST_SYNC_SECONDS: Final = 2.0
-_CLOSE_SECONDS: Final = 0.5
+_DRAIN_SECONDS: Final = 1.2
+_LAST_SYNC_SECONDS: Final = 1.8
+_CLOSE_SECONDS: Final = 0.4
 
 _log = structlog.get_logger("node")
 
@@ -118,6 +118,7 @@ class Runner:
         """How the node is, for the server."""
         state = self._state
         live = list(self._live())
+        read_at = state.balances_at
         return {
             "version": self._version,
             "mode": self._mode,
@@ -128,6 +129,7 @@ class Runner:
             "unknown_orders": sum(1 for order in live if order.state is OrderState.UNKNOWN),
             "prices": {symbol: f"{price:f}" for symbol, price in state.prices.items()},
             "market_at": None if state.market_at is None else format_time(state.market_at),
+            "balances_age": None if read_at is None else int((self._clock() - read_at).total_seconds()),
             "policy_digest": state.policy_digest,
         }
 

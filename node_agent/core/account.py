@@ -26,10 +26,13 @@ SNAPSHOT_EVERY: Final = timedelta(minutes=15)
 
 
 def take_price(turn: Turn, candle: Candle) -> bool:
-    """Let the market's clock and price go on to this candle. False when it is not newer than the last of its symbol."""
+    """Let the market's clock and price go on to this candle.
+
+    False, and nothing changes, when it is not newer than the last one of its symbol, or its price is none.
+    """
     state = turn.state
     before = state.candles_at.get(candle.symbol)
-    if before is not None and candle.at <= before:
+    if candle.close <= 0 or (before is not None and candle.at <= before):
         return False
     market_at = candle.at if state.market_at is None else max(state.market_at, candle.at)
     turn.change(
@@ -103,6 +106,7 @@ def take_balances(turn: Turn, event: BalancesTold) -> None:
     again = turn.state.read_again
     turn.change(reading_balances=False, read_again=False)
     if event.balances is not None:
+        turn.change(balances_at=turn.at)
         state = turn.state
         currency, equity = _equity(state, event)
         snapshot = {

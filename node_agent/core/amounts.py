@@ -7,9 +7,13 @@ stop's trigger likewise, which lets it act no later and no worse than was asked.
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Final
 
 from node_agent.core.market import Market, OrderRequest, Side
+
+_WIDE: Final = Context(prec=128)
+"""Twice the digits that an amount on the wire may have: no quotient of two of them is rounded to a whole number."""
 
 
 def rounded(order: OrderRequest, market: Market) -> OrderRequest:
@@ -34,4 +38,5 @@ def _price(price: Decimal | None, side: Side, market: Market) -> Decimal | None:
 
 
 def _multiple(value: Decimal, step: Decimal, rounding: str) -> Decimal:
-    return (value / step).to_integral_value(rounding=rounding) * step
+    steps = _WIDE.divide(value, step).to_integral_value(rounding=rounding)
+    return _WIDE.multiply(steps, step)

@@ -93,6 +93,8 @@ class State:
     """Market times of the orders placed within the market's last minute."""
     snapshot_at: datetime | None = None
     """The market's time when a snapshot was last asked for at its interval."""
+    balances_at: datetime | None = None
+    """The wall clock when the exchange last told the account's balances to this process."""
     reading_balances: bool = False
     read_again: bool = False
     """Something happened while balances were being read."""

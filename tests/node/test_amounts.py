@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from node_agent.core.amounts import rounded
 from node_agent.core.market import Market, OrderRequest, OrderType, Side
 
-amounts = st.decimals(min_value="0.00000001", max_value="1000000", places=8)
+amounts = st.one_of(
+    st.decimals(min_value="0.00000001", max_value="1000000", places=8),
+    st.decimals(min_value=0, max_value=10, places=30).filter(bool),
+    st.just(D("0.014999999999999999999999999999")),
+)
 steps = st.sampled_from([D(1), D("0.5"), D("0.25"), D("0.01"), D("0.00001"), D("0.003"), D(25)])
 
 
