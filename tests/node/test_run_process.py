@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.journal import Journal, JournalMissing
+from node_agent.enrol import node_key_name
+from node_agent.journal import Journal, JournalMissing, Registration
+from node_agent.vault import Vault, VaultKey
 from tests.node.until import waits_for
 from tests.node.values import START
 
@@ -26,6 +29,7 @@ NODE_AGENT = [sys.executable, "-m", "node_agent"]
 ROOT = Path(__file__).parents[2]
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 SIGTERM_SECONDS = 5
+NODE_ID = "n_" + "a" * 20
 
 
 @pytest.fixture
@@ -235,3 +239,45 @@ def test_help_is_quick_to_load() -> None:
     done = subprocess.run([sys.executable, "-c", code + heavy], check=True, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.endswith("[]\n")
     assert "register" in done.stdout
+
+
+@pytest.mark.parametrize("server", ["away", "mute"])
+def test_a_node_trades_and_ends_in_time_whatever_its_server_does(node: Path, server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        authority = f"127.0.0.1:{listener.getsockname()[1]}"
+        if server == "away":
+            listener.close()
+        registered(node, authority)
+        with started(node, "--speed", "6000") as process:
+            waits_for(lambda: types(node).count("order.filled") >= 2, "an entry and an exit")
+            process.terminate()
+            assert process.wait(timeout=SIGTERM_SECONDS) == 0
+    after = status(node)
+    assert after["events"]["pending"] == len(types(node))
+    assert after["node_id"] == NODE_ID
+
+
+def test_a_node_whose_key_is_not_in_its_vault_does_not_run(node: Path) -> None:
+    registered(node, "127.0.0.1:9", key=None)
+    says(agent("run", node), 1, "no key", "register")
+
+
+def registered(node: Path, authority: str, key: bytes | None = b"k" * 32) -> None:
+    """As an enrolment with that server would leave the directory."""
+    key_id = f"{NODE_ID}.1"
+    if key is not None:
+        Vault.open(node / "vault.json", VaultKey.from_file(node.parent / "key")).put(node_key_name(key_id), key)
+    with Journal.open(node / "journal.sqlite3") as journal:
+        journal.save_registration(
+            Registration(
+                server=f"http://{authority}",
+                authority=authority,
+                insecure_loopback=True,
+                node_id=NODE_ID,
+                key_id=key_id,
+                salt_id="s1",
+                salt="A" * 22,
+                ticket="0." + "A" * 22,
+                registered_at=START,
+            )
+        )
