@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -15,7 +14,7 @@ from node_agent import fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
 from node_agent.config import VAULT_FILE, Config, load, load_policy, vault_key
 from node_agent.exchanges.paper import open_paper
-from node_agent.journal import Journal, Registration
+from node_agent.journal import JOURNAL_FILE, Journal, Registration
 from node_agent.lock import DirectoryLock
 from node_agent.runner import Runner
 from node_agent.strategies import MaTrend, Strategy
@@ -23,8 +22,6 @@ from node_agent.uplink import Uplink
 from node_agent.vault import Vault
 from node_protocol.encoding import b64url_decode, format_time
 from node_protocol.version import __version__
-
-JOURNAL_FILE: Final = "journal.sqlite3"
 
 _log = structlog.get_logger("node")
 

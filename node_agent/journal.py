@@ -27,8 +27,9 @@ from node_agent.journal_schema import JournalError, JournalMissing, explained, o
 from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import Command, Event
 
-__all__ = ["Journal", "JournalError", "JournalMissing", "Registration"]
+__all__ = ["JOURNAL_FILE", "Journal", "JournalError", "JournalMissing", "Registration"]
 
+JOURNAL_FILE: Final = "journal.sqlite3"
 KEPT_AFTER_ACKNOWLEDGEMENT: Final = timedelta(days=30)
 _ENDED_ORDERS_RESTORED: Final = 500
 _ORDER: Final = TypeAdapter(Order)

@@ -24,6 +24,7 @@ from node_agent.config import (
     load_policy,
     passphrase_from,
 )
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultError, VaultKey
 
 _CONFIG: Final = Template("""\
@@ -164,6 +165,8 @@ def init(
         )
     except OSError as error:
         raise CliError(f"cannot write {error.filename or data_dir}: {error.strerror}") from None
+    except JournalError as error:
+        raise CliError(error.message, *error.hints) from None
     except (ConfigError, VaultError) as error:
         _undo(data_dir)
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from None
@@ -184,7 +187,7 @@ def _write(data_dir: Path, values: dict[str, str]) -> None:
 
 
 def _make_vault(data_dir: Path, key_file: Path | None, passphrase: VaultKey | None) -> Path | None:
-    """Makes the vault; the key file, if it had to be made."""
+    """Makes the vault and an empty journal; the key file, if it had to be made."""
     made = None
     if passphrase is not None and key_file is None:
         key = passphrase
@@ -196,6 +199,7 @@ def _make_vault(data_dir: Path, key_file: Path | None, passphrase: VaultKey | No
     else:
         raise VaultError("nothing is to open the vault", "give --vault-key-file")
     Vault.create(data_dir / VAULT_FILE, key)
+    Journal.open(data_dir / JOURNAL_FILE).close()
     return made
 
 

@@ -18,13 +18,12 @@ from node_agent.client import AddressError, Clock, LineFault, ServerAddress, Ser
 from node_agent.config import VAULT_FILE, Config, ConfigError, load, vault_key
 from node_agent.enrol import Applicant
 from node_agent.enrol import register as enrol
-from node_agent.journal import Journal, JournalError, Registration
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError, Registration
 from node_agent.lock import DirectoryLock, LockError
 from node_agent.vault import Vault, VaultError
 from node_protocol.handshake import Token, parse_token
 from node_protocol.refusals import Code, Malformed
 
-_JOURNAL_FILE: Final = "journal.sqlite3"
 _ASK_OPERATOR: Final = (
     "ask the server's operator for a new token: one serves once, and for an hour unless made otherwise"
 )
@@ -62,7 +61,7 @@ def register(
         parsed = parse_token(_token(token, token_file))
         config = load(data_dir, os.environ)
         vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, os.environ))
-        with DirectoryLock(data_dir), Journal.open(data_dir / _JOURNAL_FILE) as journal:
+        with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE) as journal:
             known = journal.registration()
             if known is not None and not replace:
                 raise CliError(

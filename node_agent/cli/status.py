@@ -11,7 +11,7 @@ import click
 from node_agent.cli import options
 from node_agent.cli.errors import CliError
 from node_agent.core.orders import Order, fields
-from node_agent.journal import Journal, JournalError
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.lock import is_held
 
 
@@ -21,7 +21,7 @@ from node_agent.lock import is_held
 def status(data_dir: Path, as_json: bool) -> None:
     """Show how the node is: whether it runs and trades, what it holds, what the server knows of it."""
     try:
-        with Journal.open_read_only(data_dir / "journal.sqlite3") as journal:
+        with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
             facts = _facts(data_dir, journal)
     except JournalError as error:
         raise CliError(error.message, *error.hints) from error

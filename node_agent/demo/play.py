@@ -23,7 +23,7 @@ from node_agent.demo.processes import DemoFailed, Programs, wait_until
 from node_agent.demo.relay import Relay
 from node_agent.demo.screen import View
 from node_agent.enrol import node_key_name
-from node_agent.journal import Journal, JournalError
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultKey
 from node_protocol import MAX_WAIT
 from node_protocol.encoding import format_time, parse_time
@@ -299,7 +299,7 @@ class Demo:
         self._tell(None)
 
     def _journal(self) -> Journal:
-        return Journal.open_read_only(self._node_dir / "journal.sqlite3")
+        return Journal.open_read_only(self._node_dir / JOURNAL_FILE)
 
     def _of_node(self) -> tuple[str, ...]:
         return ("--data-dir", str(self._server_dir), "--node", self._node_id)

@@ -1,0 +1,1 @@
+"""Node and server together, as the real programs."""

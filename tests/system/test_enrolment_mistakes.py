@@ -1,0 +1,98 @@
+"""What can go wrong at enrolment: each ends in one line that says what to do, with the right exit code."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.support import ServerProcess, json_of
+from tests.support import NodeDir, node_agent, told
+from tests.system.conftest import register
+
+GOOD_FORM = "nt_" + "a" * 16 + "_" + "A" * 43
+
+
+def enrol(node: NodeDir, server: str, token: str, *more: str, code: int) -> str:
+    arguments = ("register", "--data-dir", node.path, "--server", server, "--token", token, *more)
+    return told(node_agent(*arguments), code)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> NodeDir:
+    """A node that nobody enrols."""
+    return NodeDir.made(tmp_path_factory.mktemp("fresh"))
+
+
+def test_a_token_that_was_used_says_so(server: ServerProcess, node: NodeDir, tmp_path: Path) -> None:
+    other = NodeDir.made(tmp_path / "other")
+    token = server.token()
+    register(other, server, token)
+    third = NodeDir.made(tmp_path / "third")
+    url = f"http://127.0.0.1:{server.port}"
+    assert "revoked" in enrol(third, url, token, "--insecure-loopback", code=3)
+
+
+def test_an_expired_token_says_so(server: ServerProcess, fresh: NodeDir) -> None:
+    token = json_of("token", "create", "--data-dir", server.data_dir, "--expires", "1s")["token"]
+    url = f"http://127.0.0.1:{server.port}"
+    import time
+
+    time.sleep(1.1)  # the token's own time has to pass: it is what is tested
+    assert "expired" in enrol(fresh, url, token, "--insecure-loopback", code=3)
+
+
+def test_an_unknown_token_says_so(server: ServerProcess, fresh: NodeDir) -> None:
+    url = f"http://127.0.0.1:{server.port}"
+    assert "does not know this token" in enrol(fresh, url, GOOD_FORM, "--insecure-loopback", code=3)
+
+
+def test_a_server_that_is_away_says_so_and_loses_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    node, token = NodeDir.made(tmp_path), server.token()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    said = enrol(node, f"http://127.0.0.1:{port}", token, "--insecure-loopback", code=4)
+    assert "cannot reach the server" in said
+    register(node, server, token)
+    assert node.status()["node_id"].startswith("n_")
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "more", "said"),
+    [
+        ("http://127.0.0.1:1", GOOD_FORM, (), "plain http is refused"),
+        ("http://bots.example", GOOD_FORM, ("--insecure-loopback",), "plain http to bots.example is refused"),
+        ("ftp://bots.example", GOOD_FORM, (), "a server's URL is https://"),
+        ("https://bots.example/path", GOOD_FORM, (), "ends behind host and port"),
+        ("https://user@bots.example", GOOD_FORM, (), "a server's URL is https://"),
+        ("https://bots.example:x", GOOD_FORM, (), "not a server's URL"),
+        ("http://127.0.0.1:1", "nt_short", ("--insecure-loopback",), "not an enrolment token"),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_is_sent(
+    fresh: NodeDir, url: str, token: str, more: tuple[str, ...], said: str
+) -> None:
+    message = enrol(fresh, url, token, *more, code=2)
+    assert said in message
+    assert "A" * 20 not in message
+
+
+def test_a_node_that_is_registered_is_not_registered_again(server: ServerProcess, node: NodeDir) -> None:
+    url = f"http://127.0.0.1:{server.port}"
+    assert "registered already" in enrol(node, url, server.token(), "--insecure-loopback", code=1)
+
+
+def test_a_directory_without_a_node_says_how_to_make_one(tmp_path: Path) -> None:
+    nothing = NodeDir(tmp_path / "nothing", tmp_path / "key")
+    assert "there is no" in enrol(nothing, "https://bots.example", GOOD_FORM, code=2)
+
+
+def test_a_node_that_runs_is_not_enrolled_from_beside_it(server: ServerProcess, node: NodeDir) -> None:
+    from tests.support import NodeProcess, until
+
+    with NodeProcess(node):
+        until(lambda: True if node.status()["running"] else None, "the node to run")
+        url = f"http://127.0.0.1:{server.port}"
+        message = enrol(node, url, server.token(), "--insecure-loopback", "--replace", code=1)
+        assert "is running" in message
