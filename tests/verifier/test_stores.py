@@ -57,7 +57,7 @@ def test_memory_does_not_grow_past_the_window() -> None:
     sizes = []
     for second in range(10 * 240):
         store.admit(Nonce("n_a.1", f"{second:022}", NOW + second), NOW + second)
-        sizes.append(len(store._seen))
+        sizes.append(len(store))
     assert max(sizes[480:]) <= max(sizes[:480])
     assert max(sizes) <= 400
 

@@ -47,6 +47,10 @@ class MemoryStore:
         with self._lock:
             self._nodes[node_id] = state
 
+    def __len__(self) -> int:
+        """How many nonces are remembered."""
+        return len(self._seen)
+
     def _spend(self, nonce: Nonce, now: int) -> bool:
         oldest = (now - REPLAY_WINDOW) // _SPAN
         if oldest - 1 > self._forgotten_through:

@@ -1,0 +1,356 @@
+"""What a verification costs: ours beside its floor and beside its peers, in one run, as ratios.
+
+The floor is what nobody can do without: one `hmac.digest` over a base of the real length, one SHA-256 of the body, two
+`compare_digest`. Rounds of all contestants are interleaved, and the fastest round of each counts, so that a busy machine
+slows them all alike. What a peer does not check stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import importlib.util
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from node_protocol import fingerprints
+from node_protocol.signatures import nonce_from, parse_request, sign_request
+from verifier import NodeKey, SignedRequest, Verifier, enrolled
+from verifier.stores import MemoryStore
+from verifier.stores.base import Nonce
+
+SIZES: Final = (256, 1024, 16384)
+AUTHORITY: Final = "bots.example"
+KEY: Final = bytes(range(32))
+KEY_ID: Final = "n_abcdefghijklmnopqr23.1"
+TICKET: Final = "0." + "t" * 22
+MACHINE: Final = dict.fromkeys(fingerprints.WEIGHTS, "h" * 22)
+NOW: Final = int(time.time())
+BATCH: Final = 500
+"""Verifications in one round of one contestant."""
+
+
+@dataclass
+class Contestant:
+    """Something that verifies. `round_` makes a fresh batch and gives the function that is timed, for one of it."""
+
+    name: str
+    checks: str
+    round_: Callable[[], Callable[[int], object]]
+    best: float = float("inf")
+    """Seconds for one verification, in the fastest round."""
+
+    def run(self) -> None:
+        """One round."""
+        verify = self.round_()
+        began = time.perf_counter()
+        for number in range(BATCH):
+            verify(number)
+        self.best = min(self.best, (time.perf_counter() - began) / BATCH)
+
+
+def sync_body(number: int, size: int) -> bytes:
+    """A sync of about `size` bytes: events until it is full, and a status that takes the rest."""
+    message: dict[str, Any] = {
+        "protocol": 1,
+        "session": "s" * 22,
+        "request": number + 1,
+        "ticket": TICKET,
+        "fingerprint": {"salt_id": "s1", "digest": fingerprints.digest(MACHINE)},
+        "status": {},
+        "events": [],
+        "done_commands": [],
+        "wait": 20,
+    }
+    events: list[dict[str, Any]] = message["events"]
+    while len(json.dumps(message, separators=(",", ":"))) + 330 <= size:
+        events.append(
+            {
+                "seq": len(events) + 1,
+                "id": f"ev_{len(events):012}",
+                "at": "2026-11-24T09:00:00.000Z",
+                "type": "order.filled",
+                "data": {
+                    "client_order_id": "a" * 32,
+                    "exchange": "paper",
+                    "symbol": "BTC/USD",
+                    "side": "buy",
+                    "type": "limit",
+                    "amount": "0.01",
+                    "filled": "0.01",
+                    "price": "40000",
+                    "average_price": "39999.5",
+                },
+            }
+        )
+    missing = size - len(json.dumps(message, separators=(",", ":"))) - len('"note":""')
+    if missing > 0:
+        message["status"]["note"] = "x" * missing
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def batch(size: int) -> list[SignedRequest]:
+    """Requests as a server sees them, each with a new nonce."""
+    requests = []
+    for number in range(BATCH):
+        body = sync_body(number, size)
+        headers = sign_request(
+            KEY,
+            key_id=KEY_ID,
+            method="POST",
+            authority=AUTHORITY,
+            path="/v1/sync",
+            body=body,
+            created=NOW,
+            nonce=nonce_from(secrets.token_bytes(16)),
+        )
+        common = [
+            ("host", AUTHORITY),
+            ("accept", "*/*"),
+            ("accept-encoding", "identity"),
+            ("connection", "keep-alive"),
+            ("user-agent", "node-agent"),
+            ("content-length", str(len(body))),
+        ]
+        requests.append(SignedRequest("POST", "/v1/sync", [*common, *headers], body))
+    return requests
+
+
+def floor(size: int) -> Contestant:
+    """The least that has to be done."""
+    request = batch(size)[0]
+    base = parse_request(method="POST", path="/v1/sync", headers=request.headers, authorities=(AUTHORITY,)).base
+    mac, digest, body = hmac.digest(KEY, base, "sha256"), hashlib.sha256(request.body).digest(), request.body
+
+    def once(_: int) -> bool:
+        good = hmac.compare_digest(hmac.digest(KEY, base, "sha256"), mac)
+        return good & hmac.compare_digest(hashlib.sha256(body).digest(), digest)
+
+    return Contestant("floor", "one HMAC, one SHA-256, two comparisons", lambda: once)
+
+
+def ours(size: int) -> list[Contestant]:
+    """The verifier, as far as the nonce, and whole."""
+    keys = {KEY_ID: NodeKey.of(KEY_ID, KEY)}.get
+    requests = batch(size)
+
+    def verifier() -> Verifier:
+        store = MemoryStore()
+        store.save("n_abcdefghijklmnopqr23", enrolled(TICKET, MACHINE))
+        return Verifier(keys=keys, store=store, authorities=[AUTHORITY], now=lambda: NOW)
+
+    def authenticate() -> Callable[[int], object]:
+        judge = verifier().authenticate
+        return lambda number: judge(requests[number])
+
+    def sync() -> Callable[[int], object]:
+        judge = verifier().verify
+        return lambda number: judge(requests[number])
+
+    return [
+        Contestant("verifier: authenticate", "form, key, signature, digest, freshness, nonce", authenticate),
+        Contestant("verifier: a whole sync", "the same, strict body, fingerprint, ticket", sync),
+    ]
+
+
+def peers(size: int) -> list[Contestant]:
+    """What others verify, each as its documents say; the keys and bodies are alike."""
+    body = batch(size)[0].body
+    found = (
+        ("http_message_signatures", http_message_signatures),
+        ("standardwebhooks", standardwebhooks),
+        ("stripe", stripe),
+        ("itsdangerous", itsdangerous),
+        ("slack_sdk", slack),
+        ("jwt", pyjwt),
+    )
+    return [
+        make(body)
+        if importlib.util.find_spec(name)
+        else Contestant(name, "NOT INSTALLED: `make bench` installs it", lambda: lambda _: None)
+        for name, make in found
+    ]
+
+
+def http_message_signatures(body: bytes) -> Contestant:
+    import httpx
+    from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, MappingKeyResolver, algorithms
+
+    keys = MappingKeyResolver(public_keys={KEY_ID: KEY}, private_keys={KEY_ID: KEY})
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    headers = {"content-type": "application/json", "content-digest": f"sha-256=:{digest}:"}
+    request = httpx.Request("POST", f"https://{AUTHORITY}/v1/sync", headers=headers, content=body)
+    components = ("@method", "@authority", "@path", "content-type", "content-digest")
+    HTTPMessageSigner(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=keys).sign(
+        request,
+        key_id=KEY_ID,
+        label="node",
+        tag="trading-node",
+        covered_component_ids=components,
+        use_existing_digest=True,
+    )
+    verifier = HTTPMessageVerifier(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=keys)
+    return Contestant(
+        "http-message-signatures",
+        "signature, digest, age; no nonce memory",
+        lambda: lambda _: verifier.verify(request, body=body, expect_tag="trading-node"),
+    )
+
+
+def standardwebhooks(body: bytes) -> Contestant:
+    from standardwebhooks import Webhook
+
+    hook = Webhook(base64.b64encode(KEY).decode())
+    moment, text = datetime.now(UTC), body.decode()
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": hook.sign("msg_1", moment, text),
+    }
+    return Contestant(
+        "standardwebhooks", "signature, age, JSON; no nonce memory", lambda: lambda _: hook.verify(body, headers)
+    )
+
+
+def stripe(body: bytes) -> Contestant:
+    from stripe import WebhookSignature
+
+    text, now = body.decode(), int(time.time())
+    mac = hmac.new(KEY.hex().encode(), f"{now}.{text}".encode(), hashlib.sha256).hexdigest()
+    header = f"t={now},v1={mac}"
+    return Contestant(
+        "stripe",
+        "signature, age; no nonce memory",
+        lambda: lambda _: WebhookSignature.verify_header(text, header, KEY.hex(), tolerance=300),
+    )
+
+
+def itsdangerous(body: bytes) -> Contestant:
+    from itsdangerous import TimestampSigner
+
+    signer = TimestampSigner(KEY, digest_method=hashlib.sha256)
+    signed = signer.sign(body)
+    return Contestant(
+        "itsdangerous", "signature, age; no nonce memory", lambda: lambda _: signer.unsign(signed, max_age=300)
+    )
+
+
+def slack(body: bytes) -> Contestant:
+    from slack_sdk.signature import SignatureVerifier
+
+    verifier = SignatureVerifier(KEY.hex())
+    now = str(int(time.time()))
+    signature = verifier.generate_signature(timestamp=now, body=body) or ""
+    return Contestant(
+        "slack_sdk", "signature, age; no nonce memory", lambda: lambda _: verifier.is_valid(body, now, signature)
+    )
+
+
+def pyjwt(body: bytes) -> Contestant:
+    import jwt
+
+    token = jwt.encode({"exp": int(time.time()) + 300, "body": body.decode()}, KEY, algorithm="HS256")
+    return Contestant(
+        "PyJWT HS256",
+        "signature, expiry, JSON; no nonce memory",
+        lambda: lambda _: jwt.decode(token, KEY, algorithms=["HS256"]),
+    )
+
+
+def compete(contestants: Sequence[Contestant], seconds: float) -> None:
+    """Rounds of all of them in turn, for about so long."""
+    until = time.perf_counter() + seconds
+    first = True
+    while first or time.perf_counter() < until:
+        for contestant in contestants:
+            contestant.run()
+        first = False
+
+
+def growth(counts: Sequence[int]) -> list[dict[str, float]]:
+    """Seconds for one authentication after so many messages, one a second, and what is remembered of them."""
+    rows = []
+    for count in counts:
+        store = MemoryStore()
+        for number in range(count):
+            moment = NOW + number
+            nonce = nonce_from(number.to_bytes(16, "big"))
+            store.admit(Nonce(KEY_ID, nonce, moment), moment)
+        end = NOW + count
+        verifier = Verifier(
+            keys={KEY_ID: NodeKey.of(KEY_ID, KEY)}.get, store=store, authorities=[AUTHORITY], now=lambda end=end: end
+        )
+        requests = [_at(end) for _ in range(BATCH)]
+        began = time.perf_counter()
+        for request in requests:
+            verifier.authenticate(request)
+        rows.append({"messages": count, "seconds": (time.perf_counter() - began) / BATCH, "kept": len(store)})
+    return rows
+
+
+def _at(created: int) -> SignedRequest:
+    body = b"{}"
+    headers = sign_request(
+        KEY,
+        key_id=KEY_ID,
+        method="POST",
+        authority=AUTHORITY,
+        path="/v1/sync",
+        body=body,
+        created=created,
+        nonce=nonce_from(secrets.token_bytes(16)),
+    )
+    return SignedRequest("POST", "/v1/sync", [("host", AUTHORITY), *headers], body)
+
+
+def measure(seconds: float, *, with_peers: bool) -> dict[str, Any]:
+    """Everything, as JSON has it. `seconds` for each size."""
+    report: dict[str, Any] = {"sizes": {}, "growth": []}
+    for size in SIZES:
+        contestants = [floor(size), *ours(size), *(peers(size) if with_peers else ())]
+        compete(contestants, seconds)
+        least = contestants[0].best
+        report["sizes"][str(size)] = [
+            {
+                "name": each.name,
+                "per_second": round(1 / each.best),
+                "microseconds": round(each.best * 1e6, 2),
+                "times_the_floor": round(each.best / least, 2),
+                "checks": each.checks,
+            }
+            for each in contestants
+        ]
+    report["growth"] = growth((1_000, 10_000, 100_000))
+    return report
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="time for each of the three sizes (default 5)")
+    parser.add_argument("--no-peers", action="store_true", help="ours and the floor alone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args()
+    report = measure(given.seconds, with_peers=not given.no_peers)
+    if given.json:
+        print(json.dumps(report, indent=2))
+        return
+    for size, rows in report["sizes"].items():
+        print(f"\nbody of {int(size):,} bytes{'verified/s':>22}{'µs':>9}{'x floor':>9}  what it checks")
+        for row in rows:
+            figures = f"{row['per_second']:>14,}{row['microseconds']:>9}{row['times_the_floor']:>9}"
+            print(f"  {row['name']:<26}{figures}  {row['checks']}")
+    print("\nafter so many messages, one a second          µs     nonces kept")
+    for row in report["growth"]:
+        print(f"  {row['messages']:>12,}{row['seconds'] * 1e6:>33.2f}{row['kept']:>16,}")
+
+
+if __name__ == "__main__":
+    main()
