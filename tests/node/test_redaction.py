@@ -21,7 +21,7 @@ FERNET = Fernet(Fernet.generate_key()).encrypt(b"x").decode()
     "value",
     [
         f"enrol with {TOKEN} now",
-        FERNET,
+        pytest.param(FERNET, id="a Fernet token"),  # made anew each run: as an id, no two workers would agree on it
         "Authorization: Bearer abcdefghijklmnop",
         "node=:" + "A" * 43 + "=:",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
