@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from decimal import localcontext
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,14 +31,21 @@ def test_rounding_is_in_the_owners_favour(amount: D, price: D, side: Side, tick:
         stop_price=price if stop else None,
     )
     got = rounded(asked, Market("BTC/USD", "BTC", "USD", tick, step, D(0)))
-    level = got.stop_price if stop else got.price
+    with localcontext(prec=200):
+        _is_in_favour(asked, got, tick, step)
+
+
+def _is_in_favour(asked: OrderRequest, got: OrderRequest, tick: D, step: D) -> None:
+    price = asked.price or asked.stop_price
+    level = got.price if got.stop_price is None else got.stop_price
     assert level is not None
-    assert got.amount <= amount
-    assert amount - got.amount < step
+    assert price is not None
+    assert got.amount <= asked.amount
+    assert asked.amount - got.amount < step
     assert got.amount % step == 0
     assert level % tick == 0
     assert abs(level - price) < tick
-    assert level <= price if side is Side.BUY else level >= price
+    assert level <= price if asked.side is Side.BUY else level >= price
 
 
 def test_a_market_order_has_no_price_to_round() -> None:

@@ -93,6 +93,7 @@ class Owner(RuleBasedStateMachine):
         self.day: tuple[Any, D] | None = None
         self.ended: set[str] = set()
         self.sent: dict[str, OrderRequest] = {}
+        self.surely_not_there: set[str] = set()
         self.wanted_until: dict[str, datetime] = {}
         self.sent_at: list[datetime] = []
         self.stopped: set[str] = set()
@@ -141,6 +142,7 @@ class Owner(RuleBasedStateMachine):
     def check(self, request: OrderRequest) -> None:
         """The owner's limits, worked out from the test's own books."""
         name = request.client_order_id
+        self.surely_not_there.discard(name)
         written = {order.client_order_id for order in self.journal.open_orders()}
         assert name in written, "sent before it was written down"
         if name in self.sent:
@@ -315,6 +317,8 @@ class Owner(RuleBasedStateMachine):
             return
         if failure is Failure.UNKNOWN and reached:
             self.reaches(name)
+        if failure is not Failure.UNKNOWN:
+            self.surely_not_there.add(name)
         self.take(events.SubmitFailed(self.now, name, failure, "so"))
 
     @rule(data=st.data(), sure=st.booleans())
@@ -326,9 +330,9 @@ class Owner(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def due(self, data: st.DataObject) -> None:
-        name = self.pick(data)
-        if name is not None:
-            self.take(events.Due(self.now, name))
+        names = sorted(set(self.sent) - self.ended)
+        if names:
+            self.take(events.Due(self.now, data.draw(st.sampled_from(names))))
 
     @rule(what=st.sampled_from(["suspend", "pause", "accept", "accept", "resume", "resume", "balances"]))
     def others(self, what: str) -> None:
@@ -357,7 +361,8 @@ class Owner(RuleBasedStateMachine):
     # The exchange.
 
     def pick(self, data: st.DataObject, among: set[str] | None = None) -> str | None:
-        names = sorted((set(self.sent) - self.ended | set(self.books)) if among is None else among - self.ended)
+        alive = (set(self.sent) - self.ended | set(self.books)) if among is None else among - self.ended
+        names = sorted(alive - self.surely_not_there)
         return data.draw(st.sampled_from(names)) if names else None
 
     def reaches(self, name: str) -> OrderRequest:
