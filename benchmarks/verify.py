@@ -1,8 +1,8 @@
 """What a verification costs: ours beside its floor and beside its peers, in one run, as ratios.
 
 The floor is what nobody can do without: one `hmac.digest` over a base of the real length, one SHA-256 of the body, two
-`compare_digest`. Rounds of all contestants are interleaved, and the fastest round of each counts, so that a busy machine
-slows them all alike. What a peer does not check stands beside it.
+`compare_digest`. Rounds of all contestants are interleaved, and the fastest round of each counts, so that a busy
+machine slows them all alike. What a peer does not check stands beside it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from node_protocol import fingerprints
-from node_protocol.signatures import nonce_from, parse_request, sign_request
+from node_protocol.signatures import SignatureFacts, nonce_from, parse_request, sign_request
 from verifier import NodeKey, SignedRequest, Verifier, enrolled
 from verifier.stores import MemoryStore
-from verifier.stores.base import Nonce
 
 SIZES: Final = (256, 1024, 16384)
 AUTHORITY: Final = "bots.example"
@@ -282,10 +282,10 @@ def growth(counts: Sequence[int]) -> list[dict[str, float]]:
         for number in range(count):
             moment = NOW + number
             nonce = nonce_from(number.to_bytes(16, "big"))
-            store.admit(Nonce(KEY_ID, nonce, moment), moment)
+            store.admit(SignatureFacts(KEY_ID, moment, nonce, "trading-node", b""), moment)
         end = NOW + count
         verifier = Verifier(
-            keys={KEY_ID: NodeKey.of(KEY_ID, KEY)}.get, store=store, authorities=[AUTHORITY], now=lambda end=end: end
+            keys={KEY_ID: NodeKey.of(KEY_ID, KEY)}.get, store=store, authorities=[AUTHORITY], now=partial(int, end)
         )
         requests = [_at(end) for _ in range(BATCH)]
         began = time.perf_counter()

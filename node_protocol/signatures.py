@@ -58,10 +58,17 @@ _PARAMETERS: Final = (
     rf'|;tag="({TAG_NODE}|{TAG_ENROLL})"'
     r"){5}"
 )
-_REQUEST_INPUT: Final = re.compile(f"node=({re.escape(_REQUEST_COMPONENTS)}{_PARAMETERS})", re.ASCII)
-_RESPONSE_INPUT: Final = re.compile(f"node=({re.escape(_RESPONSE_COMPONENTS)}{_PARAMETERS})", re.ASCII)
-_SIGNATURE: Final = re.compile(f"node=:({_SHA256_BASE64}):", re.ASCII)
-_DIGEST: Final = re.compile(f"sha-256=:({_SHA256_BASE64}):", re.ASCII)
+_SIGNATURE: Final = f"node=:({_SHA256_BASE64}):"
+_DIGEST: Final = f"sha-256=:({_SHA256_BASE64}):"
+
+
+def _signed_form(components: str) -> re.Pattern[str]:
+    """The digest, the signature and its input, a line each: read in one go, for each has one form and no line break."""
+    return re.compile(f"{_DIGEST}\n{_SIGNATURE}\nnode=({re.escape(components)}{_PARAMETERS})", re.ASCII)
+
+
+_REQUEST_FORM: Final = _signed_form(_REQUEST_COMPONENTS)
+_RESPONSE_FORM: Final = _signed_form(_RESPONSE_COMPONENTS)
 _METHOD: Final = re.compile(r"[A-Z]{1,16}", re.ASCII)
 # No query, no escapes, no empty and no dot segments: nothing that two readers could see as two paths.
 _PATH: Final = re.compile(r"/(?:(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+(?:/|\Z))*", re.ASCII)
@@ -176,7 +183,7 @@ def sign_request(
     _require(_AUTHORITY, authority, "authority")
     _require(_PATH, path, "path")
     digest = _digest_header(body)
-    parameters = _parameters(_REQUEST_COMPONENTS, _REQUEST_INPUT, created, nonce, key_id, tag)
+    parameters = _parameters(_REQUEST_COMPONENTS, created, nonce, key_id, tag)
     base = _request_base(method, authority, path, digest, parameters)
     return _signed_headers(key, JSON_CONTENT_TYPE, digest, parameters, base)
 
@@ -204,7 +211,7 @@ def sign_response(
     if content_type not in (JSON_CONTENT_TYPE, PROBLEM_CONTENT_TYPE):
         raise Misuse(f"{content_type!r} is not a content type of a signed answer")
     digest = _digest_header(body)
-    parameters = _parameters(_RESPONSE_COMPONENTS, _RESPONSE_INPUT, created, nonce, key_id, tag)
+    parameters = _parameters(_RESPONSE_COMPONENTS, created, nonce, key_id, tag)
     base = _response_base(status, content_type, digest, request_signature, parameters)
     return _signed_headers(key, content_type, digest, parameters, base)
 
@@ -233,8 +240,8 @@ def parse_request(
         raise _unauthenticated("foreign_authority")
     if found.get("content-type") != JSON_CONTENT_TYPE:
         raise _unauthenticated("malformed_content_type")
-    claims, parameters, digest_header, digest = _parse_signed(found, _REQUEST_INPUT, tag)
-    base = _request_base(method, authority, path, digest_header, parameters)
+    claims, parameters, digest = _parse_signed(found, _REQUEST_FORM, tag)
+    base = _request_base(method, authority, path, found["content-digest"], parameters)
     return Unverified(claims, base, digest)
 
 
@@ -250,8 +257,8 @@ def parse_response(
     content_type = found.get("content-type", "")
     if content_type != _response_content_type(status):
         raise _unauthenticated("malformed_content_type")
-    claims, parameters, digest_header, digest = _parse_signed(found, _RESPONSE_INPUT, tag)
-    base = _response_base(status, content_type, digest_header, request_signature, parameters)
+    claims, parameters, digest = _parse_signed(found, _RESPONSE_FORM, tag)
+    base = _response_base(status, content_type, found["content-digest"], request_signature, parameters)
     return Unverified(claims, base, digest)
 
 
@@ -297,7 +304,11 @@ def verify_response(
 
 def signature_of(headers: Headers) -> bytes:
     """The 32 bytes in the `signature` header. Raises Refused when there is not exactly one, of legal form."""
-    return _decode(_SIGNATURE, _single_headers(headers, _RESPONSE_HEADERS).get("signature"), "malformed_signature")
+    line = _single_headers(headers, _RESPONSE_HEADERS).get("signature", "")
+    match = re.fullmatch(_SIGNATURE, line, re.ASCII)
+    if match is None:
+        raise _unauthenticated("malformed_signature")
+    return a2b_base64(match[1])
 
 
 def _unauthenticated(reason: str) -> Refused:
@@ -327,11 +338,11 @@ def _digest_header(body: bytes) -> str:
     return f"sha-256=:{_base64(hashlib.sha256(body).digest())}:"
 
 
-def _parameters(components: str, form: re.Pattern[str], created: int, nonce: str, key_id: str, tag: str) -> str:
-    parameters = f'{components};created={created};nonce="{nonce}";keyid="{key_id}";alg="{ALGORITHM}";tag="{tag}"'
-    if not form.fullmatch(f"node={parameters}"):
+def _parameters(components: str, created: int, nonce: str, key_id: str, tag: str) -> str:
+    parameters = f';created={created};nonce="{nonce}";keyid="{key_id}";alg="{ALGORITHM}";tag="{tag}"'
+    if not re.fullmatch(_PARAMETERS, parameters, re.ASCII):
         raise Misuse(f"created {created!r}, nonce, key id {key_id!r} or tag {tag!r} is not of the form that is signed")
-    return parameters
+    return components + parameters
 
 
 def _request_base(method: str, authority: str, path: str, digest: str, parameters: str) -> bytes:
@@ -375,22 +386,22 @@ def _single_headers(headers: Headers, wanted: Collection[str]) -> dict[str, str]
     return found
 
 
-def _parse_signed(found: Mapping[str, str], form: re.Pattern[str], tag: str) -> tuple[SignatureFacts, str, str, bytes]:
-    """Claims, the parameters' text, and the digest as header and as bytes."""
-    match = form.fullmatch(found.get("signature-input", ""))
+def _parse_signed(found: Mapping[str, str], form: re.Pattern[str], tag: str) -> tuple[SignatureFacts, str, bytes]:
+    """The claims, the text of the covered components and parameters, and the digest."""
+    digest_line = found.get("content-digest", "")
+    signature_line = found.get("signature", "")
+    match = form.fullmatch(f"{digest_line}\n{signature_line}\n{found.get('signature-input', '')}")
     if match is None or None in (groups := match.groups()):
-        raise _unauthenticated("malformed_signature_input")
-    parameters, created, nonce, key_id, _, claimed_tag = groups
+        raise _unauthenticated(_malformed(digest_line, signature_line))
+    digest, signature, parameters, created, nonce, key_id, _, claimed_tag = groups
     if claimed_tag != tag:
         raise _unauthenticated("wrong_tag")
-    signature = _decode(_SIGNATURE, found.get("signature"), "malformed_signature")
-    digest_header = found.get("content-digest", "")
-    digest = _decode(_DIGEST, digest_header, "malformed_digest")
-    return SignatureFacts(key_id, int(created), nonce, claimed_tag, signature), parameters, digest_header, digest
+    claims = SignatureFacts(key_id, int(created), nonce, claimed_tag, a2b_base64(signature))
+    return claims, parameters, a2b_base64(digest)
 
 
-def _decode(form: re.Pattern[str], header: str | None, reason: str) -> bytes:
-    match = form.fullmatch(header or "")
-    if match is None:
-        raise _unauthenticated(reason)
-    return a2b_base64(match[1])
+def _malformed(digest_line: str, signature_line: str) -> str:
+    """Which of the lines is at fault, for the log."""
+    if not re.fullmatch(_DIGEST, digest_line, re.ASCII):
+        return "malformed_digest"
+    return "malformed_signature_input" if re.fullmatch(_SIGNATURE, signature_line, re.ASCII) else "malformed_signature"

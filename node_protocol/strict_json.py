@@ -20,13 +20,11 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 
 def loads(body: bytes) -> Any:
     """The one value in `body`. Raises Malformed, and nothing else, whatever the bytes are."""
-    if _too_deep(body):
-        raise Malformed(f"more than {MAX_DEPTH} levels deep")
     try:
         value = from_json(body, allow_inf_nan=False)
         # This parser is fast and lenient. But where writing the value gives the same bytes again, these had no name
         # twice, nothing behind the value and no second spelling: what nodes send is like that.
-        if to_json(value) == body:
+        if to_json(value) == body and _surely_shallow(body, value):
             return value
     except ValueError:
         pass
@@ -35,6 +33,8 @@ def loads(body: bytes) -> Any:
 
 def _loads_any(body: bytes) -> Any:
     """As `loads`, for JSON that is spelled in any legal way."""
+    if _too_deep(body):
+        raise Malformed(f"more than {MAX_DEPTH} levels deep")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -58,10 +58,15 @@ def dumps(value: Any) -> bytes:
     return _ENCODER.encode(value).encode("utf-8")
 
 
+def _surely_shallow(body: bytes, value: Any) -> bool:
+    """Whether no level can be deeper than the last allowed one: indented, each level begins its lines with a blank."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return True
+    return b"\n" + b" " * MAX_DEPTH not in to_json(value, indent=1)
+
+
 def _too_deep(body: bytes) -> bool:
     """Counts before it parses, so that the parser's own stack is never at the sender's mercy."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return False
     depth = 0
     for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
         if bracket in b"[{":

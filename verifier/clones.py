@@ -216,7 +216,7 @@ def _compare(baseline: Machine, machine: Machine, sighting: Sighting) -> _Look:
 def _remember(state: NodeState, machine: Machine, place: Place) -> NodeState:
     """The state with this machine as the one seen last; a drifted one becomes the baseline in the end."""
     if machine.digest == state.baseline.digest:
-        return state._replace(seen=None, drifting=0)
+        return state._replace(seen=None, drifting=0) if state.seen is not None or state.drifting else state
     if place is not Place.DRIFT:
         return state._replace(seen=machine, drifting=0)
     same_again = state.seen is not None and state.seen.digest == machine.digest

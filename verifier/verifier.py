@@ -7,28 +7,27 @@
     fingerprint, ticket                           verifier.clones, within the store's one atomic move
     the caller's veto                             events that leave a gap, say; nothing moves then but the nonce
 
-The order is written once, as generators that yield each question that somebody may have to wait for; the two classes
-differ in how they wait. Every refusal is `Refused`; one raised after the signature was good has a `sender`, and
+What decides is written once, as functions that do not wait; the two classes below them differ in nothing but who waits
+for keys, store and veto. Every refusal is `Refused`; one raised after the signature was good has a `sender`, and
 `refuse` signs it. A store that cannot be reached means `unavailable`, never acceptance.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from node_protocol import MAX_BODY, refusals, strict_json
 from node_protocol.messages import Message, SyncRequest, encode, validate
 from node_protocol.refusals import PROBLEM_CONTENT_TYPE, Code, Malformed, Misuse
-from node_protocol.signatures import TAG_NODE, Scheme, nonce_from, normal_authority, sign_response
+from node_protocol.signatures import TAG_NODE, Scheme, Unverified, nonce_from, normal_authority, sign_response
 from verifier import checks, clones
 from verifier.checks import Authenticated, NodeKey, Refused, SignedRequest
-from verifier.stores.base import Admission, Nonce, Step, Store, StoreUnavailable
+from verifier.stores.base import Admission, Step, Store, StoreUnavailable
 
 _MOST_AHEAD: Final = 24 * 3600
 """Seconds: a message from a clock this far ahead will be fresh one day, so its nonce is spent though it is stale."""
@@ -74,19 +73,6 @@ class Answer:
 
 Veto: TypeAlias = Callable[[str, SyncRequest], refusals.Refused | None]
 AsyncVeto: TypeAlias = Callable[[str, SyncRequest], Awaitable[refusals.Refused | None]]
-
-T = TypeVar("T")
-
-
-class _Question(NamedTuple):
-    """Something that somebody may have to wait for."""
-
-    ask: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    of_store: bool = False
-
-
-_Steps: TypeAlias = Generator[_Question, Any, T]
 
 
 class _Checks:
@@ -137,59 +123,87 @@ class _Checks:
         )
         return Answer(status, headers, body)
 
-    def _authenticate(self, request: SignedRequest, tag: str) -> _Steps[Authenticated]:
-        sender, now, late = yield from self._identify(request, tag)
-        admission = yield from self._admit(sender, now, None, late)
-        _raise_if_spent_or_revoked(sender, admission)
-        return sender
-
-    def _verify(self, request: SignedRequest, veto: Callable[..., Any] | None) -> _Steps[Verified]:
-        sender, now, late = yield from self._identify(request, TAG_NODE)
-        value, message = _read(request.body)
-        step = None
-        if isinstance(message, SyncRequest) and not sender.key.revoked:
-            node_id = sender.key.node_id
-            objection = (yield _Question(veto, (node_id, message))) if veto and not late else None
-            step = Step(node_id, message, nonce_from(secrets.token_bytes(16)), now, request.peer, objection)
-        admission = yield from self._admit(sender, now, step, late)
-        _raise_if_spent_or_revoked(sender, admission)
-        if not isinstance(message, SyncRequest):
-            raise Refused(message, sender)
-        decision = admission.decision
-        if decision is None:
-            raise Refused(refusals.Refused(Code.TICKET_CONFLICT, "node_without_state"), sender)
-        if decision.refusal is not None:
-            raise Refused(decision.refusal, sender, decision)
-        return Verified(sender, value, message, decision.verdict, decision.state.issued)
-
-    def _identify(self, request: SignedRequest, tag: str) -> _Steps[tuple[Authenticated, int, refusals.Refused | None]]:
-        """The sender, the time, and the refusal that it has earned if it is late."""
+    def _parsed(self, request: SignedRequest, tag: str) -> Unverified:
         if len(request.body) > MAX_BODY:
             raise Refused(refusals.Refused(Code.TOO_LARGE, "body_over_1_mib"))
-        unverified = checks.parse(request, authorities=self._authorities, scheme=self._scheme, tag=tag)
-        try:
-            key = yield _Question(self._keys, (unverified.claims.key_id,))
-        except StoreUnavailable as error:
-            raise Refused(refusals.Refused(Code.UNAVAILABLE, f"keys: {error}")) from error
-        sender = checks.authenticate(unverified, key, request.body)
-        now = int(self._now())
-        return sender, now, None if checks.fresh(sender.facts.created, now) else checks.stale(now)
+        return checks.parse(request, authorities=self._authorities, scheme=self._scheme, tag=tag)
 
-    def _admit(
-        self, sender: Authenticated, now: int, step: Step | None, late: refusals.Refused | None
-    ) -> _Steps[Admission]:
-        """What the store says; a late message is refused, after its nonce was spent if it could be fresh one day."""
-        facts = sender.facts
-        if late is not None and not 0 < facts.created - now <= _MOST_AHEAD:
+    def _identified(self, unverified: Unverified, key: NodeKey | None, body: bytes) -> _Sender:
+        """Who it is, once the signature is good, and whether it comes in time."""
+        sender = checks.authenticate(unverified, key, body)
+        now = int(self._now())
+        created = sender.facts.created
+        late = None if checks.fresh(created, now) else checks.stale(now)
+        if late is not None and not 0 < created - now <= _MOST_AHEAD:
             raise Refused(late, sender)
-        nonce = Nonce(facts.key_id, facts.nonce, facts.created)
-        try:
-            admission: Admission = yield _Question(self._store.admit, (nonce, now, None if late else step), True)
-        except StoreUnavailable as error:
-            raise Refused(refusals.Refused(Code.UNAVAILABLE, f"store: {error}"), sender) from error
-        if late is not None:
-            raise Refused(late, sender)
-        return admission
+        return _Sender(sender, now, late)
+
+
+class _Sender(NamedTuple):
+    """A sender whose signature was good."""
+
+    sender: Authenticated
+    now: int
+    late: refusals.Refused | None
+    """The refusal that it has earned; its nonce is spent first, for one day it could be fresh."""
+
+
+class _Sync(NamedTuple):
+    """A body as JSON and as a message, or what is wrong with it: told only once the nonce was looked at."""
+
+    value: Any
+    message: SyncRequest | refusals.Refused
+
+
+def _read(body: bytes) -> _Sync:
+    try:
+        value = strict_json.loads(body)
+        return _Sync(value, validate(SyncRequest, value))
+    except Malformed as error:
+        errors = [{"at": "", "error": str(error)}]
+        return _Sync(None, refusals.Refused(Code.INVALID_PAYLOAD, "not_strict_json", extra={"errors": errors}))
+    except refusals.Refused as error:
+        return _Sync(None, error)
+
+
+def _to_judge(who: _Sender, sync: _Sync) -> SyncRequest | None:
+    """The message that the store is to judge; None where only the nonce is to be spent."""
+    if who.late is None and not who.sender.key.revoked and isinstance(sync.message, SyncRequest):
+        return sync.message
+    return None
+
+
+def _step(who: _Sender, message: SyncRequest, peer: str | None, objection: refusals.Refused | None) -> Step:
+    ticket_random = nonce_from(secrets.token_bytes(16))
+    return Step(who.sender.key.node_id, message, ticket_random, who.now, peer, objection)
+
+
+def _in_time(who: _Sender, admission: Admission) -> Authenticated:
+    """The sender, when its nonce was new and its key is good. Raises Refused."""
+    if who.late is not None:
+        raise Refused(who.late, who.sender)
+    if not admission.fresh:
+        raise Refused(refusals.Refused(Code.REPLAYED, "nonce_seen_before"), who.sender)
+    if who.sender.key.revoked:
+        raise Refused(refusals.Refused(Code.REVOKED, "key_revoked"), who.sender)
+    return who.sender
+
+
+def _concluded(who: _Sender, sync: _Sync, admission: Admission) -> Verified:
+    """The verdict. Raises Refused."""
+    sender = _in_time(who, admission)
+    if not isinstance(sync.message, SyncRequest):
+        raise Refused(sync.message, sender)
+    decision = admission.decision
+    if decision is None:
+        raise Refused(refusals.Refused(Code.TICKET_CONFLICT, "node_without_state"), sender)
+    if decision.refusal is not None:
+        raise Refused(decision.refusal, sender, decision)
+    return Verified(sender, sync.value, sync.message, decision.verdict, decision.state.issued)
+
+
+def _unavailable(what: str, error: StoreUnavailable, sender: Authenticated | None = None) -> Refused:
+    return Refused(refusals.Refused(Code.UNAVAILABLE, f"{what}: {error}"), sender)
 
 
 class Verifier(_Checks):
@@ -213,7 +227,8 @@ class Verifier(_Checks):
 
     def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        return self._run(self._authenticate(request, tag))
+        who = self._who(request, tag)
+        return _in_time(who, self._admit(who, None))
 
     def verify(self, request: SignedRequest, *, veto: Veto | None = None) -> Verified:
         """All checks of a sync. Raises Refused.
@@ -221,22 +236,27 @@ class Verifier(_Checks):
         `veto` is asked, with node id and message, for what the caller would refuse by its own records; it only looks.
         Its word counts where all else accepts, and then neither ticket nor anything else moves but the nonce.
         """
-        return self._run(self._verify(request, veto))
+        who = self._who(request, TAG_NODE)
+        sync = _read(request.body)
+        step = None
+        if (message := _to_judge(who, sync)) is not None:
+            objection = veto(who.sender.key.node_id, message) if veto is not None else None
+            step = _step(who, message, request.peer, objection)
+        return _concluded(who, sync, self._admit(who, step))
 
-    @staticmethod
-    def _run(steps: _Steps[T]) -> T:
+    def _who(self, request: SignedRequest, tag: str) -> _Sender:
+        unverified = self._parsed(request, tag)
         try:
-            question = next(steps)
-            while True:
-                try:
-                    answer = question.ask(*question.arguments)
-                except StoreUnavailable as error:
-                    question = steps.throw(error)
-                else:
-                    question = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+            key = self._keys(unverified.claims.key_id)
+        except StoreUnavailable as error:
+            raise _unavailable("keys", error) from error
+        return self._identified(unverified, key, request.body)
+
+    def _admit(self, who: _Sender, step: Step | None) -> Admission:
+        try:
+            return self._store.admit(who.sender.facts, who.now, step)
+        except StoreUnavailable as error:
+            raise _unavailable("store", error, who.sender) from error
 
 
 class AsyncVerifier(_Checks):
@@ -255,47 +275,31 @@ class AsyncVerifier(_Checks):
 
     async def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        return await self._run(self._authenticate(request, tag))
+        who = await self._who(request, tag)
+        return _in_time(who, await self._admit(who, None))
 
     async def verify(self, request: SignedRequest, *, veto: AsyncVeto | None = None) -> Verified:
         """All checks of a sync, as `Verifier.verify` has them. Raises Refused."""
-        return await self._run(self._verify(request, veto))
+        who = await self._who(request, TAG_NODE)
+        sync = _read(request.body)
+        step = None
+        if (message := _to_judge(who, sync)) is not None:
+            objection = await veto(who.sender.key.node_id, message) if veto is not None else None
+            step = _step(who, message, request.peer, objection)
+        return _concluded(who, sync, await self._admit(who, step))
 
-    async def _run(self, steps: _Steps[T]) -> T:
+    async def _who(self, request: SignedRequest, tag: str) -> _Sender:
+        unverified = self._parsed(request, tag)
         try:
-            question = next(steps)
-            while True:
-                try:
-                    answer = await self._wait(question)
-                except StoreUnavailable as error:
-                    question = steps.throw(error)
-                else:
-                    question = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+            key = await self._keys(unverified.claims.key_id)
+        except StoreUnavailable as error:
+            raise _unavailable("keys", error) from error
+        return self._identified(unverified, key, request.body)
 
-    async def _wait(self, question: _Question) -> Any:
-        if question.of_store and self._store.blocking:
-            return await asyncio.to_thread(question.ask, *question.arguments)
-        answer = question.ask(*question.arguments)
-        return await answer if inspect.isawaitable(answer) else answer
-
-
-def _read(body: bytes) -> tuple[Any, SyncRequest | refusals.Refused]:
-    """The body as JSON and as a message, or what is wrong with it: told only once the nonce was looked at."""
-    try:
-        value = strict_json.loads(body)
-        return value, validate(SyncRequest, value)
-    except Malformed as error:
-        errors = [{"at": "", "error": str(error)}]
-        return None, refusals.Refused(Code.INVALID_PAYLOAD, "not_strict_json", extra={"errors": errors})
-    except refusals.Refused as error:
-        return None, error
-
-
-def _raise_if_spent_or_revoked(sender: Authenticated, admission: Admission) -> None:
-    if not admission.fresh:
-        raise Refused(refusals.Refused(Code.REPLAYED, "nonce_seen_before"), sender)
-    if sender.key.revoked:
-        raise Refused(refusals.Refused(Code.REVOKED, "key_revoked"), sender)
+    async def _admit(self, who: _Sender, step: Step | None) -> Admission:
+        try:
+            if self._store.blocking:
+                return await asyncio.to_thread(self._store.admit, who.sender.facts, who.now, step)
+            return self._store.admit(who.sender.facts, who.now, step)
+        except StoreUnavailable as error:
+            raise _unavailable("store", error, who.sender) from error

@@ -15,7 +15,16 @@ GOOD_FORM = "nt_" + "a" * 16 + "_" + "A" * 43
 
 
 def enrol(node: NodeDir, server: str, token: str, *more: str, code: int) -> str:
-    arguments: tuple[str | Path, ...] = ("register", "--data-dir", node.path, "--server", server, "--token", token, *more)
+    arguments: tuple[str | Path, ...] = (
+        "register",
+        "--data-dir",
+        node.path,
+        "--server",
+        server,
+        "--token",
+        token,
+        *more,
+    )
     return told(node_agent(*arguments), code)
 
 

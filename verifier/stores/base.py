@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from node_protocol import REPLAY_WINDOW
 from node_protocol.messages import SyncRequest
 from node_protocol.refusals import Refused
 from verifier.clones import Decision, Machine, NodeState, Sighting, decide
@@ -16,22 +14,23 @@ class StoreUnavailable(Exception):
     """The store cannot be reached, or did not answer as it must: nothing may be accepted."""
 
 
-class Nonce(NamedTuple):
-    """The right of one message to be accepted once."""
-
-    key_id: str
-    nonce: str
-    created: int
-    """Unix seconds, as the message says."""
+class Nonce(Protocol):
+    """The right of one message to be accepted once: what its signature says, or as much of that."""
 
     @property
-    def kept_until(self) -> int:
-        """The last second in which the message would still be fresh."""
-        return self.created + REPLAY_WINDOW
+    def key_id(self) -> str:
+        """Under which key it was signed."""
+
+    @property
+    def nonce(self) -> str:
+        """22 characters, new for each message of a key."""
+
+    @property
+    def created(self) -> int:
+        """Unix seconds, as the message says; until the replay window after it the nonce is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one sync asks of its node's state. Called with the state, it decides."""
 
     node_id: str
@@ -56,6 +55,12 @@ class Admission(NamedTuple):
     """Whether the nonce was new. When it was not, nothing else was looked at."""
     decision: Decision | None
     """What the step decided; None without a step, and for a node that the store does not know."""
+
+
+SPENT: Final = Admission(False, None)
+"""The nonce was seen before."""
+NEW: Final = Admission(True, None)
+"""The nonce was new, and there was nothing to decide."""
 
 
 class Store(Protocol):

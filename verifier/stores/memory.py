@@ -7,7 +7,7 @@ from typing import Final
 
 from node_protocol import REPLAY_WINDOW
 from verifier.clones import NodeState
-from verifier.stores.base import Admission, Nonce, Step
+from verifier.stores.base import NEW, SPENT, Admission, Nonce, Step
 
 _SPAN: Final = 128
 """Seconds of `created` that share one generation of nonces."""
@@ -32,10 +32,10 @@ class MemoryStore:
     def admit(self, nonce: Nonce, now: int, step: Step | None = None) -> Admission:
         with self._lock:
             if not self._spend(nonce, now):
-                return Admission(False, None)
+                return SPENT
             state = self._nodes.get(step.node_id) if step else None
             if step is None or state is None:
-                return Admission(True, None)
+                return NEW
             decision = step(state)
             self._nodes[step.node_id] = decision.state
             return Admission(True, decision)

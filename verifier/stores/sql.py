@@ -29,8 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from node_protocol import REPLAY_WINDOW
 from verifier.clones import NodeState
-from verifier.stores.base import Admission, Nonce, Step, StoreUnavailable, state_from_json, state_to_json
+from verifier.stores.base import NEW, SPENT, Admission, Nonce, Step, StoreUnavailable, state_from_json, state_to_json
 
 metadata = MetaData()
 
@@ -77,10 +78,10 @@ class SqlStore:
     def admit(self, nonce: Nonce, now: int, step: Step | None = None) -> Admission:
         with self._transaction() as connection:
             if not self._spend(connection, nonce, now):
-                return Admission(False, None)
+                return SPENT
             state = _load(connection, step.node_id, lock=True) if step else None
             if step is None or state is None:
-                return Admission(True, None)
+                return NEW
             decision = step(state)
             if decision.state is not state:
                 _update(connection, step.node_id, decision.state)
@@ -101,7 +102,7 @@ class SqlStore:
         connection.execute(insert.on_conflict_do_update(index_elements=["node_id"], set_={"state": row["state"]}))
 
     def _spend(self, connection: Connection, nonce: Nonce, now: int) -> bool:
-        row = {"key_id": nonce.key_id, "nonce": nonce.nonce, "kept_until": nonce.kept_until}
+        row = {"key_id": nonce.key_id, "nonce": nonce.nonce, "kept_until": nonce.created + REPLAY_WINDOW}
         fresh = connection.execute(self._insert(nonces).values(row).on_conflict_do_nothing()).rowcount == 1
         with self._purge_lock:
             due = now >= self._purge_after
