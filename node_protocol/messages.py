@@ -19,11 +19,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     PlainSerializer,
     StringConstraints,
     ValidationError,
     model_validator,
 )
+from pydantic_core import core_schema
 
 from node_protocol import MAX_EVENTS, MAX_WAIT, PROTOCOL_VERSION, encoding, fingerprints, strict_json
 from node_protocol.refusals import Code, Malformed, Refused
@@ -53,13 +55,20 @@ def format_decimal(number: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def _time(value: object) -> datetime:
-    if isinstance(value, datetime):
-        encoding.format_time(value)
-        return value
-    if not isinstance(value, str):
-        raise Malformed("not an RFC 3339 time in UTC")
-    return encoding.parse_time(value)
+def _time_schema(_source: object, _handler: object) -> core_schema.CoreSchema:
+    """A time as text of the one form, read by pydantic's own parser; or a datetime that is aware, from our own side."""
+    text = core_schema.chain_schema(
+        [
+            core_schema.str_schema(pattern=encoding.TIME_PATTERN, strict=True),
+            core_schema.datetime_schema(strict=False, microseconds_precision="truncate"),
+        ]
+    )
+    aware = core_schema.datetime_schema(strict=True, tz_constraint="aware")
+    return core_schema.custom_error_schema(
+        core_schema.union_schema([aware, text], mode="left_to_right"),
+        custom_error_type="time",
+        custom_error_message="not an RFC 3339 time in UTC",
+    )
 
 
 def _decimal(value: object) -> Decimal:
@@ -93,8 +102,8 @@ def _lower(value: object) -> object:
 
 
 def _money_is_text(data: dict[str, Any]) -> dict[str, Any]:
-    for name in _MONEY & data.keys():
-        if not _is_decimal(data[name]):
+    for name, value in data.items():
+        if name in _MONEY and not _is_decimal(value):
             raise Malformed(f"{name}: {_NO_DECIMAL}")
     return data
 
@@ -103,7 +112,7 @@ def _pattern(pattern: str) -> StringConstraints:
     return StringConstraints(pattern=f"^{pattern}$")
 
 
-Time = Annotated[datetime, BeforeValidator(_time), PlainSerializer(encoding.format_time, when_used="json")]
+Time = Annotated[datetime, GetPydanticSchema(_time_schema), PlainSerializer(encoding.format_time, when_used="json")]
 Amount = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0), PlainSerializer(format_decimal, when_used="json")]
 PublicKey = Annotated[
     bytes,
