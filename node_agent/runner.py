@@ -95,6 +95,7 @@ class Runner:
         self._calls: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._starting: asyncio.Task[events.Started] | None = None
+        self._failure: Exception | None = None
         self._stopping = False
 
     def attach(self, uplink: UplinkPort) -> None:
@@ -168,6 +169,8 @@ class Runner:
         try:
             return await self._starting
         except asyncio.CancelledError:
+            if self._failure is not None:
+                raise self._failure from None
             if not self._stopping:
                 raise
             return None
@@ -250,12 +253,19 @@ class Runner:
             return
         error = task.exception()
         if isinstance(error, JournalError):
-            self._queue.put_nowait(error)
+            self._fail(error)
         elif error is not None:
             _log.error("a part of the node died", part=name, exc_info=error)
-            self._queue.put_nowait(NodeFailed(f"the {name} died: {type(error).__name__}: {error}"))
+            self._fail(NodeFailed(f"the {name} died: {type(error).__name__}: {error}"))
         elif not may_end and not self._stopping:
-            self._queue.put_nowait(NodeFailed(f"the {name} ended by itself"))
+            self._fail(NodeFailed(f"the {name} ended by itself"))
+
+    def _fail(self, failure: Exception) -> None:
+        """End the node for this, wherever it is."""
+        self._failure = self._failure or failure
+        self._queue.put_nowait(failure)
+        if self._starting is not None:
+            self._starting.cancel()
 
     async def _drain(self) -> None:
         """Wait for answers that are under way, and write them down."""

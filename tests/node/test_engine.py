@@ -538,3 +538,76 @@ def test_a_repeated_switch_does_not_switch_again() -> None:
     node.order(command("r", "trading.resume"))
     node.order(pause)
     assert not node.state.pauses
+
+
+def test_the_market_must_be_one_that_this_node_trades_on() -> None:
+    both = ready(exchanges=frozenset({"paper", "binance"}), symbols=frozenset({"BTC/USD", "XRP/USD"}))
+    both.take(events.CandleClosed(START, candle(1, 1, "XRP/USD")))
+    assert both.refused_by(place("a", exchange="binance")) == "exchange"
+    assert both.refused_by(place("b", symbol="XRP/USD")) == "symbol"
+
+
+def test_a_price_below_one_tick_is_none() -> None:
+    assert ready().refused_by(place("a", type="limit", price="0.1")) == "tick_size"
+
+
+def test_ended_orders_are_forgotten_in_time_and_open_ones_never() -> None:
+    node = ready(orders_per_minute=10_000, max_position_notional=D(10**9), max_total_notional=D(10**9))
+    (kept,) = node.order(place("open", type="limit", price="39000"))
+    node.tell(kept, S.OPEN)
+    for number in range(700):
+        node.order(place(f"x{number}", amount="99"))
+    assert len(node.state.orders) < 650
+    assert state_of(node, kept) is OrderState.OPEN
+    assert node.order(place("x0", amount="0.01")) == []
+
+
+def test_a_cancel_that_comes_to_nothing_is_tried_again_until_the_order_has_ended() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000"))
+    node.tell(request, S.OPEN)
+    node.order(command("c", "orders.cancel_all"))
+    name = request.client_order_id
+    for failure in (Failure.UNAVAILABLE, Failure.UNKNOWN):
+        wanted = node.take(events.CancelFailed(START, name, failure, "away"))
+        assert any(isinstance(each, effects.After) for each in wanted)
+        assert node.take(events.Due(START, name)) == (effects.Cancel(name, "BTC/USD"),)
+    wanted = node.take(events.CancelFailed(START, name, Failure.REFUSED, "no such order"))
+    assert effects.LookFor(name, "BTC/USD") in wanted
+    node.take(events.LookedFor(START, name, Lookup(told(request, S.EXPIRED))))
+    assert state_of(node, request) is OrderState.EXPIRED
+    assert node.take(events.Due(START, name)) == ()
+
+
+def test_a_cancel_is_not_forgotten_when_the_order_is_lost_and_found() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000"))
+    node.tell(request, S.OPEN)
+    node.order(command("c", "orders.cancel_all"))
+    node.take(events.LookedFor(START, request.client_order_id, Lookup(None, unsure="away")))
+    assert state_of(node, request) is OrderState.UNKNOWN
+    wanted = node.take(events.LookedFor(START, request.client_order_id, Lookup(told(request, S.OPEN))))
+    assert effects.Cancel(request.client_order_id, "BTC/USD") in wanted
+
+
+def test_an_unsent_order_that_is_to_be_cancelled_is_never_sent() -> None:
+    node = ready()
+    (request,) = node.order(place("a"))
+    node.take(events.SubmitFailed(START, request.client_order_id, Failure.UNAVAILABLE, "away"))
+    node.order(command("c", "orders.cancel_all"))
+    assert state_of(node, request) is OrderState.CANCELLED
+    assert node.take(events.Due(START, request.client_order_id)) == ()
+
+
+def test_the_end_of_a_key_rotation_is_noted() -> None:
+    node = Node(can_rotate_key=True)
+    node.take(events.KeyRotationEnded(START, "cmd_k"))
+    assert node.last("node.note")["text"] == "the node key was rotated"
+    node.take(events.KeyRotationEnded(START, "cmd_k", "no answer"))
+    assert "no answer" in node.last("node.note")["text"]
+
+
+def test_strategies_that_cannot_be_are_refused() -> None:
+    for fast, slow, notional in ((0, 2, 1), (2, 2, 1), (1, 2, 0)):
+        with pytest.raises(ValueError, match="must be"):
+            MaTrend("BTC/USD", fast, slow, D(notional))

@@ -15,7 +15,7 @@ import pytest
 from node_agent.core import events
 from node_agent.core.effects import Append
 from node_agent.core.orders import OrderState
-from node_agent.exchanges.port import ExchangeUnavailable, OutcomeUnknown
+from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from node_agent.journal import Journal, JournalError
 from node_agent.runner import NodeFailed, Runner
 from node_protocol.messages import Command, Event
@@ -67,16 +67,17 @@ class Bench:
         )
         self.runner.attach(self.line)
 
-    def order(self, **data: Any) -> str:
+    def order(self, type_: str = "order.place", **data: Any) -> str:
         """A command arrives; returns its id."""
         self.names += 1
-        fields = {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "market", "amount": "0.01"}
+        order = {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "market", "amount": "0.01"}
+        fields = order if type_ == "order.place" else {}
         now = datetime.now(UTC)
         command = Command(
             id=f"cmd_{self.names}",
             issued_at=now,
             expires_at=now + timedelta(minutes=5),
-            type="order.place",
+            type=type_,
             data=fields | data,
         )
         new = self.journal.record_answer(ticket="t", acked_through=0, commands=[command], at=now)
@@ -336,3 +337,73 @@ async def test_prices_in_the_status_are_text(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
         assert bench.runner.status()["prices"] == {"BTC/USD": "40000"}
         assert D(bench.runner.status()["prices"]["BTC/USD"]) == D(40000)
+
+
+async def test_a_cancel_goes_to_the_exchange_and_its_answer_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        failures = [OutcomeUnknown("timed out"), ExchangeUnavailable("away")]
+
+        async def fail(what: str) -> None:
+            if what == "before cancel" and failures:
+                raise failures.pop()
+
+        bench.shop.around = fail
+        bench.order(type="limit", price="39000")
+        await bench.until("order.open")
+        bench.order(type_="orders.cancel_all")
+        await bench.until("order.cancelled")
+        assert not failures
+
+
+async def test_an_order_that_the_exchange_refuses_is_rejected(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+
+        async def fail(what: str) -> None:
+            if what == "before create":
+                raise OrderRefused("no money")
+
+        bench.shop.around = fail
+        bench.order()
+        assert (await bench.until("order.rejected")).data["reason"] == "no money"
+
+
+async def test_balances_that_are_not_told_are_no_snapshot(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        failures = [ExchangeUnavailable("away")]
+
+        async def fail(what: str) -> None:
+            if what == "before balances" and failures:
+                raise failures.pop()
+
+        bench.shop.around = fail
+        bench.order(type_="account.report")
+        await becomes(lambda: not failures, "balances were asked for")
+        assert bench.types.count("account.snapshot") == 1
+        bench.order(type_="account.report")
+        await becomes(lambda: bench.types.count("account.snapshot") == 2, "the next report")
+
+
+async def test_a_key_is_rotated_beside_the_loop(tmp_path: Path) -> None:
+    class Rotating(Line):
+        async def rotate_key(self) -> str | None:
+            return "the server is away"
+
+    def rotates(bench: Bench) -> None:
+        bench.runner.attach(Rotating())
+
+    async with running(tmp_path, rotates) as bench:
+        bench.order(type_="key.rotate")
+        assert "the server is away" in (await bench.until("node.note")).data["text"]
+
+
+async def test_a_part_that_dies_ends_the_node_even_while_the_exchange_is_away(tmp_path: Path) -> None:
+    async def fail(what: str) -> None:
+        raise ExchangeUnavailable("away")
+
+    bench = Bench(tmp_path)
+    bench.shop.around = fail
+    bench.line.dies = RuntimeError("no more")
+    bench.line.end.set()
+    with pytest.raises(NodeFailed, match="the uplink died"):
+        await bench.runner.run()
+    bench.journal.close()
