@@ -1,0 +1,1 @@
+"""Where orders go: the port that the node asks, and what stands behind it."""
