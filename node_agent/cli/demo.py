@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,7 +15,7 @@ from rich.live import Live
 
 from node_agent.cli.errors import CliError
 from node_agent.demo.attacks import Attack
-from node_agent.demo.play import Demo, Outcome
+from node_agent.demo.play import CURRENCY, Demo, Outcome
 from node_agent.demo.processes import DemoFailed
 from node_agent.demo.reports import Reports
 from node_agent.demo.screen import View, attacks_table, say
@@ -38,7 +40,7 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
     Ends with exit code 0 only if every count and every refusal is as it must be.
     """
     directory = Path(tempfile.mkdtemp(prefix="trading-node-demo-"))
-    console = Console(stderr=as_json, quiet=as_json, record=svg is not None)
+    console = Console(stderr=as_json, quiet=as_json)
     view = View(Reports())
     try:
         outcome = _play(directory, seconds, view, console, plain=quiet or as_json or not console.is_terminal)
@@ -55,8 +57,7 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
     else:
         _conclude(console, outcome, directory if keep else None)
     if svg is not None:
-        console.print(view)
-        console.save_svg(str(svg), title="node-agent demo")
+        svg.write_text(_picture(view, outcome), encoding="utf-8")
     if not outcome.holds:
         raise CliError("a count or a refusal is not as it must be", "run it again with --keep and read the logs")
 
@@ -81,6 +82,14 @@ def _play(directory: Path, seconds: float, view: View, console: Console, *, plai
     return outcome
 
 
+def _picture(view: View, outcome: Outcome) -> str:
+    """The last screen as SVG, in whatever fixed-width font its reader has."""
+    console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
+    console.print(view)
+    _conclude(console, outcome, None)
+    return re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="node-agent demo"), flags=re.DOTALL)
+
+
 def _keep_chart(chart: Path) -> Path:
     """The picture outlives the demo's directory."""
     with tempfile.NamedTemporaryFile(prefix="trading-node-equity-", suffix=".svg", delete=False) as kept:
@@ -93,7 +102,8 @@ def _conclude(console: Console, outcome: Outcome, kept: Path | None) -> None:
     mark = "[green]equal[/]" if outcome.made == outcome.verified == outcome.stored else "[red]NOT EQUAL[/]"
     console.print(f"{counts}: {mark}", highlight=False)
     console.print(
-        f"{outcome.fills} fills; equity {outcome.equity} USD; stopped in {outcome.stop_seconds:.1f} s", highlight=False
+        f"{outcome.fills} fills; equity {outcome.equity} {CURRENCY}; stopped in {outcome.stop_seconds:.1f} s",
+        highlight=False,
     )
     console.print(f"equity curve: {outcome.chart}", highlight=False, soft_wrap=True)
     if kept is not None:

@@ -21,6 +21,7 @@ from node_agent.demo.attacks import Attack, Line, on_the_line
 from node_agent.demo.chart import equity_curve
 from node_agent.demo.processes import DemoFailed, Programs, wait_until
 from node_agent.demo.relay import Relay
+from node_agent.demo.reports import money
 from node_agent.demo.screen import View
 from node_agent.enrol import node_key_name
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError
@@ -29,6 +30,7 @@ from node_protocol import MAX_WAIT
 from node_protocol.encoding import format_time, parse_time
 
 SYMBOL: Final = "BTC/USD"
+CURRENCY: Final = "USD"
 _CANDLES: Final = "btc-perp-2022-01-24.csv.gz"
 _DAY_SECONDS: Final = 24 * 3600
 _SAMPLE_AMOUNT: Final = "0.01"
@@ -245,7 +247,7 @@ class Demo:
         self._outcome.stored = len(stored.splitlines())
         wait_until("the last reports", lambda: True if self._reports.count >= self._outcome.stored else None)
         self._outcome.fills = self._reports.fills
-        self._outcome.equity = str(self._reports.account.get("equity", ""))
+        self._outcome.equity = money(self._reports.account.get("equity", "0"))
         self._tell(None)
 
     def _attack_with_a_copy(self) -> None:
@@ -271,7 +273,7 @@ class Demo:
     def _draw(self) -> None:
         chart = self._directory / "equity.svg"
         title = f"Equity of the node's paper account, as reported and verified ({self._outcome.fills} fills)"
-        chart.write_text(equity_curve(self._reports.curve, title=title, currency="USD"), encoding="utf-8")
+        chart.write_text(equity_curve(self._reports.curve, title=title, currency=CURRENCY), encoding="utf-8")
         self._outcome.chart = str(chart)
         self._doing("")
 

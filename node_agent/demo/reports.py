@@ -56,6 +56,11 @@ class Reports:
         return thread
 
 
+def money(text: str) -> str:
+    """An amount of money in whole cents, for reading."""
+    return f"{Decimal(text):,.2f}"
+
+
 def gist(event: dict[str, Any]) -> str:
     """An event in a few words."""
     data = event["data"]
@@ -65,9 +70,9 @@ def gist(event: dict[str, Any]) -> str:
         rule = f" ({data['rule']})" if "rule" in data else ""
         return f"{data['side']} {data['amount']} {data['symbol']} at {price}{rule}"
     if kind == "trade":
-        return f"{data['amount']} at {data['price']}, fee {data['fee']} {data['fee_currency']}"
+        return f"{data['amount']} at {data['price']}, fee {money(data['fee'])} {data['fee_currency']}"
     if kind == "account.snapshot":
-        return f"equity {data['equity']} {data['currency']}"
+        return f"equity {money(data['equity'])} {data['currency']}"
     return str(data.get("text") or data.get("reason") or data.get("rule") or data.get("version") or "")
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node_agent.demo.attacks import Attack
-from node_agent.demo.reports import Reports, gist
+from node_agent.demo.reports import Reports, gist, money
 
 _ORDERS: Final = 8
 
@@ -44,7 +44,7 @@ class View:
         grid.add_row(
             f"[bold]{self.symbol}[/] {price}",
             f"position [bold]{position}[/]",
-            f"equity [bold]{account.get('equity', '-')}[/] {account.get('currency', '')}",
+            f"equity [bold]{money(account.get('equity', '0'))}[/] {account.get('currency', '')}",
             f"{self.reports.fills} fills",
         )
         title = f"market time {(self.market.get('at') or '-')[:16]}, {self.speed:,.0f} times its pace"
