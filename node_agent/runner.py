@@ -30,6 +30,7 @@ from node_agent.journal import Journal, JournalError
 from node_agent.strategies import Strategy
 from node_protocol.encoding import format_time
 
+_FIRST_PRICE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.2
 _LAST_SYNC_SECONDS: Final = 1.8
 _CLOSE_SECONDS: Final = 0.4
@@ -97,6 +98,8 @@ class Runner:
         self._starting: asyncio.Task[events.Started] | None = None
         self._failure: Exception | None = None
         self._stopping = False
+        self._early: list[events.CommandsArrived] = []
+        self._patient_until = float("-inf")
 
     def attach(self, uplink: UplinkPort) -> None:
         """Report to a server. Without one the node trades all the same, and keeps its reports."""
@@ -148,6 +151,9 @@ class Runner:
 
     async def _trade(self) -> None:
         missed = tuple(self._journal.commands_not_done())
+        loop = asyncio.get_running_loop()
+        self._patient_until = loop.time() + _FIRST_PRICE_SECONDS
+        self._timers.add(loop.call_later(_FIRST_PRICE_SECONDS, self._take_early))
         if self._uplink is not None:
             self._watch("uplink", self._uplink.run())
         started = await self._asked_at_start()
@@ -197,10 +203,24 @@ class Runner:
             raise event
         if isinstance(event, events.FillTold) and self._journal.has_fill(event.fill):
             return
+        if isinstance(event, events.CommandsArrived) and self._too_early():
+            self._early.append(event)
+            return
         state, wanted = step(self._state, event)
         for effect in wanted:
             self._carry_out(effect)
         self._state = state
+        if isinstance(event, events.CandleClosed):
+            self._take_early()
+
+    def _too_early(self) -> bool:
+        """Whether the market, on a node's very first start, has still to tell the price that an order is weighed by."""
+        return not self._state.prices and asyncio.get_running_loop().time() < self._patient_until
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for event in early:
+            self.deliver(event)
 
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:

@@ -195,3 +195,16 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     assert counts["made"] == counts["verified"] == counts["stored"] > 100
     assert Path(outcome["equity_curve"]).read_text().startswith("<svg")
     assert [each.name for each in tmp_path.iterdir()] == [Path(outcome["equity_curve"]).name]
+
+
+def test_a_command_that_was_waiting_before_the_first_start_is_weighed_by_the_first_price(
+    server: ServerProcess, node: NodeDir
+) -> None:
+    node_id = node.status()["node_id"]
+    command_id = place(server, node_id)["command_id"]
+    with NodeProcess(node) as process:
+        has(server, node_id, "order.filled")
+        process.stop()
+    kinds = [event["type"] for event in events(server, node_id) if event["data"].get("command_id") == command_id]
+    assert kinds[0] == "order.submitting"
+    assert "intent.refused" not in kinds
