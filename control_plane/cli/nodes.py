@@ -1,7 +1,8 @@
-"""`control-plane nodes`: who has enrolled, and how they stand."""
+"""`control-plane nodes`: who has enrolled, how they stand, and what they are told."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 from sqlalchemy import Row, select
 
 from control_plane import registry
+from control_plane.cli.issuing import expires_option, issue
 from control_plane.cli.support import NODE_ID, data_dir_option, json_option, opened, plain, print_json
 from control_plane.database import Database, node_keys
 from node_protocol import strict_json
@@ -17,7 +19,7 @@ from node_protocol.encoding import format_time
 
 @click.group("nodes")
 def command() -> None:
-    """See the nodes."""
+    """See the nodes, and tell them what to do."""
 
 
 @command.command("list")
@@ -74,6 +76,24 @@ def show(data_dir: Path, node_id: str, as_json: bool) -> None:
                 click.echo(f"  {_line(item)}")
         else:
             click.echo(f"{name}: {_line(value)}")
+
+
+def _tells(name: str, command_type: str, help_text: str) -> None:
+    """Adds a subcommand that gives a node a command without data."""
+
+    @command.command(name, help=help_text)
+    @data_dir_option
+    @click.argument("node_id", type=NODE_ID)
+    @expires_option
+    @json_option
+    def give(data_dir: Path, node_id: str, expires: timedelta, as_json: bool) -> None:
+        issue(data_dir, node_id, command_type, {}, lifetime=expires, as_json=as_json)
+
+
+_tells("pause", "trading.pause", "Tell a node to take no new risk; its owner may resume it too.")
+_tells("resume", "trading.resume", "Tell a node to go on after `pause`; a pause by its owner stays.")
+_tells("rotate-key", "key.rotate", "Tell a node to agree on a new key with this server.")
+_tells("report", "account.report", "Tell a node to report its account.")
 
 
 def _facts(database: Database, row: Row[Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import click
 from sqlalchemy import Row
 
 from control_plane import commands, ingest, orders, registry
-from control_plane.cli.errors import CliError, Exit
+from control_plane.cli.issuing import expires_option, issue
 from control_plane.cli.support import (
-    DURATION,
     data_dir_option,
     json_option,
     node_option,
@@ -23,16 +22,6 @@ from control_plane.cli.support import (
 from control_plane.clock import utc_now
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
-from node_protocol.messages import parse_command_data
-from node_protocol.refusals import Malformed
-
-expires_option = click.option(
-    "--expires",
-    type=DURATION,
-    default=commands.DEFAULT_LIFETIME,
-    show_default="60s",
-    help="How long the node may take to come for it.",
-)
 
 
 @click.group("orders")
@@ -57,7 +46,7 @@ def command() -> None:
 def place(data_dir: Path, node_id: str, expires: timedelta, as_json: bool, order_type: str, **options: Any) -> None:
     """Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."""
     data = {name: value for name, value in options.items() if value is not None} | {"type": order_type}
-    _issue(data_dir, node_id, "order.place", data, lifetime=expires, as_json=as_json)
+    issue(data_dir, node_id, "order.place", data, lifetime=expires, as_json=as_json)
 
 
 @command.command("cancel")
@@ -68,7 +57,19 @@ def place(data_dir: Path, node_id: str, expires: timedelta, as_json: bool, order
 @json_option
 def cancel(data_dir: Path, node_id: str, client_order_id: str, expires: timedelta, as_json: bool) -> None:
     """Tell a node to cancel an order."""
-    _issue(data_dir, node_id, "order.cancel", {"client_order_id": client_order_id}, lifetime=expires, as_json=as_json)
+    issue(data_dir, node_id, "order.cancel", {"client_order_id": client_order_id}, lifetime=expires, as_json=as_json)
+
+
+@command.command("cancel-all")
+@data_dir_option
+@node_option
+@click.option("--symbol", help="Orders of this symbol alone.")
+@expires_option
+@json_option
+def cancel_all(data_dir: Path, node_id: str, symbol: str | None, expires: timedelta, as_json: bool) -> None:
+    """Tell a node to cancel all that is open."""
+    data = {} if symbol is None else {"symbol": symbol}
+    issue(data_dir, node_id, "orders.cancel_all", data, lifetime=expires, as_json=as_json)
 
 
 @command.command("list")
@@ -93,23 +94,6 @@ def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
         click.echo(f"{'  '.join(told.values())}  filled {amounts}  at {price}")
     for each in given:
         click.echo(f"{each['command_id']}  {each['state']}  {each['type']}  {strict_json.dumps(each['data']).decode()}")
-
-
-def _issue(
-    data_dir: Path, node_id: str, command_type: str, data: dict[str, Any], *, lifetime: timedelta, as_json: bool
-) -> None:
-    try:
-        checked = parse_command_data(command_type, data)
-    except Malformed as error:
-        raise CliError(f"no such order can be given: {error}", exit_code=Exit.USAGE) from None
-    with opened(data_dir) as database:
-        issued = commands.issue(
-            database, utc_now(), node_id=node_id, command_type=command_type, data=checked, lifetime=lifetime
-        )
-    if as_json:
-        print_json({"command_id": issued.id, "expires_at": format_time(issued.expires_at)})
-    else:
-        click.echo(f"{issued.id}  waits for {node_id} until {format_time(issued.expires_at)}")
 
 
 def _command(row: Row[Any], now: datetime) -> dict[str, Any]:

@@ -208,3 +208,36 @@ def test_a_command_that_was_waiting_before_the_first_start_is_weighed_by_the_fir
     kinds = [event["type"] for event in events(server, node_id) if event["data"].get("command_id") == command_id]
     assert kinds[0] == "order.submitting"
     assert "intent.refused" not in kinds
+
+
+def test_a_key_is_rotated_while_the_node_trades_and_outlives_a_restart(server: ServerProcess, node: NodeDir) -> None:
+    before = node.status()
+    node_id = before["node_id"]
+    with NodeProcess(node) as process:
+        has(server, node_id, "account.snapshot")
+        json_of("nodes", "rotate-key", "--data-dir", server.data_dir, node_id)
+        until(lambda: True if node.status()["key_id"] == f"{node_id}.2" else None, "the second key")
+        place(server, node_id)
+        has(server, node_id, "order.filled")
+        process.stop()
+    with NodeProcess(node) as process:
+        has(server, node_id, "node.started", 2)
+        process.stop()
+    keys = json_of("nodes", "show", "--data-dir", server.data_dir, node_id)["keys"]
+    assert [key["key_id"] for key in keys][-1] == f"{node_id}.2"
+    assert keys[-1]["first_used_at"]
+
+
+def test_a_server_pauses_and_resumes_new_risk(server: ServerProcess, node: NodeDir) -> None:
+    node_id = node.status()["node_id"]
+    with NodeProcess(node) as process:
+        has(server, node_id, "account.snapshot")
+        json_of("nodes", "pause", "--data-dir", server.data_dir, node_id)
+        has(server, node_id, "node.paused")
+        place(server, node_id)
+        has(server, node_id, "intent.refused")
+        json_of("nodes", "resume", "--data-dir", server.data_dir, node_id)
+        has(server, node_id, "node.resumed")
+        place(server, node_id)
+        has(server, node_id, "order.filled")
+        process.stop()
