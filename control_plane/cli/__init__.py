@@ -10,12 +10,13 @@ from typing import Final
 import click
 
 from control_plane.cli.errors import as_cli_error
+from node_protocol.version import __version__
 
 _COMMANDS: Final = {
     "events": "Read what nodes have reported.",
     "keys": "Make master keys.",
     "migrate": "Bring the database to this version's form.",
-    "nodes": "See the nodes.",
+    "nodes": "See the nodes, and tell them what to do.",
     "orders": "Place and cancel orders at nodes, and see them.",
     "serve": "Serve nodes until SIGTERM.",
     "token": "Make enrolment tokens.",
@@ -38,6 +39,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="control-plane")
 def commands() -> None:
     """The reference server of trading nodes: enrols them, verifies what they report, and hands out commands."""
 

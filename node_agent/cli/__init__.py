@@ -52,6 +52,9 @@ def main() -> None:
     except CliError as error:
         error.show()
         code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = Exit.USAGE
     except click.UsageError as error:
         about = error.ctx.command_path if error.ctx is not None else "node-agent"
         CliError(_one_line(error.format_message()), f"see `{about} --help`").show()

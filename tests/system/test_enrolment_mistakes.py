@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.control_plane.support import ServerProcess, json_of
-from tests.support import NodeDir, node_agent, told
+from tests.support import NodeDir, environment, node_agent, told
 from tests.system.conftest import register
 
 GOOD_FORM = "nt_" + "a" * 16 + "_" + "A" * 43
@@ -105,3 +107,13 @@ def test_a_node_that_runs_is_not_enrolled_from_beside_it(server: ServerProcess, 
         url = f"http://127.0.0.1:{server.port}"
         message = enrol(node, url, server.token(), "--insecure-loopback", "--replace", code=1)
         assert "is running" in message
+
+
+@pytest.mark.parametrize("module", ["node_agent", "control_plane"])
+def test_no_command_at_all_shows_the_help_and_is_wrong_usage(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module], capture_output=True, text=True, check=False, timeout=60, env=environment()
+    )
+    assert done.returncode == 2
+    assert "Commands:\n" in done.stdout + done.stderr
+    assert "error" not in done.stderr
