@@ -207,6 +207,16 @@ class Handler(BaseHTTPRequestHandler):
             self.signed(request, {"code": "event_gap", "last_seq": gap, "status": 409}, key_id, 409)
         elif act == "lose":
             self.close_connection = True
+        elif act == "forget":
+            with state.lock:
+                del state.events[1:]
+            self.signed(request, answer | {"acked_through": 1}, key_id, 200)
+        elif act == "too_large":
+            self.plain({"code": "too_large"}, 413)
+        elif act == "rate_limited":
+            self.signed(request, {"code": "rate_limited", "status": 429}, key_id, 429)
+        elif act == "boast":
+            self.signed(request, answer | {"acked_through": 10**9}, key_id, 200)
         elif act == "unsigned":
             self.plain(answer | {"commands": [self.planted("unsigned")]})
         elif act == "wrong_key":

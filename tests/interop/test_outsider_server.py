@@ -170,3 +170,30 @@ def test_reports_go_on_without_a_gap_after_the_node_was_killed(outsider: Outside
     assert [event["seq"] for event in facts["events"]] == list(range(1, len(facts["events"]) + 1))
     assert len(outsider.events("trade")) == 1
     assert facts["breaches"] == []
+
+
+def test_a_server_that_lost_events_gets_them_again_from_where_it_ends(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        outsider.event("account.snapshot")
+        outsider.script("forget")
+        good = outsider.command("order.place", order("0.01"))
+        outsider.event("order.filled", good)
+        process.stop()
+    facts = outsider.told()
+    assert [event["seq"] for event in facts["events"]] == list(range(1, len(facts["events"]) + 1))
+    assert facts["events"][-1]["type"] == "node.stopping"
+
+
+@pytest.mark.parametrize("act", ["too_large", "rate_limited", "boast"])
+def test_no_answer_of_a_kind_makes_the_node_lose_a_report(outsider: Outsider, node: NodeDir, act: str) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        outsider.script(act)
+        good = outsider.command("order.place", order("0.01"))
+        outsider.event("order.filled", good)
+        process.stop()
+    facts = outsider.told()
+    assert facts["breaches"] == []
+    assert [event["seq"] for event in facts["events"]] == list(range(1, len(facts["events"]) + 1))
+    assert node.status()["events"]["pending"] == 0
