@@ -33,8 +33,7 @@ _MOST_AHEAD: Final = 24 * 3600
 """Seconds: a message from a clock this far ahead will be fresh one day, so its nonce is spent though it is stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A sync that was accepted."""
 
     sender: Authenticated
