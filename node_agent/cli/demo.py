@@ -18,7 +18,7 @@ from node_agent.demo.attacks import Attack
 from node_agent.demo.play import CURRENCY, Demo, Outcome
 from node_agent.demo.processes import DemoFailed
 from node_agent.demo.reports import Reports
-from node_agent.demo.screen import View, attacks_table, say
+from node_agent.demo.screen import View, say
 
 
 @click.command("demo")
@@ -78,7 +78,7 @@ def _play(directory: Path, seconds: float, view: View, console: Console, *, plai
     with Live(view, console=console, refresh_per_second=8, transient=True) as live:
         outcome = Demo(directory, seconds=seconds, view=view, tell=lambda _: None).play()
         live.update(view)
-    console.print(attacks_table(outcome.attacks))
+    console.print(view)
     return outcome
 
 

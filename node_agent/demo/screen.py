@@ -14,7 +14,7 @@ from rich.text import Text
 from node_agent.demo.attacks import Attack
 from node_agent.demo.reports import Reports, gist, money
 
-_ORDERS: Final = 8
+_LINES: Final = 8
 
 
 @dataclass
@@ -29,7 +29,8 @@ class View:
     attacks: list[Attack] = field(default_factory=list)
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [self._account(), self._orders(), self._verified()]
+        lines = _LINES if not self.attacks else _LINES // 2  # all of it is to fit a terminal of the usual height
+        parts: list[RenderableType] = [self._account(), self._orders(lines), self._verified(lines)]
         if self.attacks:
             parts.append(attacks_table(self.attacks))
         return Group(*parts, Text(self.doing, style="bold"))
@@ -50,11 +51,11 @@ class View:
         title = f"market time {(self.market.get('at') or '-')[:16]}, {self.speed:,.0f} times its pace"
         return Panel(grid, title=title, border_style="cyan")
 
-    def _orders(self) -> RenderableType:
+    def _orders(self, lines: int) -> RenderableType:
         table = Table(expand=True, title="orders of the node", title_justify="left", box=None, header_style="dim")
         for name in ("order", "from", "side", "type", "amount", "filled", "price", "stands"):
             table.add_column(name)
-        for event in list(self.reports.orders.values())[-_ORDERS:]:
+        for event in list(self.reports.orders.values())[-lines:]:
             data = event["data"]
             table.add_row(
                 data["client_order_id"][:8],
@@ -68,12 +69,12 @@ class View:
             )
         return table
 
-    def _verified(self) -> RenderableType:
+    def _verified(self, lines: int) -> RenderableType:
         title = f"reports as the server verified them: {self.reports.count}"
         table = Table(expand=True, title=title, title_justify="left", box=None, header_style="dim")
         for name in ("", "seq", "event", "says"):
             table.add_column(name, ratio=1 if name == "says" else None, no_wrap=True)
-        for event in list(self.reports.latest):
+        for event in list(self.reports.latest)[-lines:]:
             table.add_row("[green]✓[/]", str(event["seq"]), event["type"], gist(event))
         return table
 
