@@ -22,6 +22,7 @@ import hmac
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from node_protocol.encoding import b64url_encode
@@ -231,12 +232,10 @@ def parse_request(
     serves: `Host` must be one of them, for a signature that was made for another server proves nothing here.
     """
     found = _single_headers(headers, _REQUEST_HEADERS)
-    if not _METHOD.fullmatch(method):
-        raise _unauthenticated("malformed_method")
-    if not _PATH.fullmatch(path):
-        raise _unauthenticated("malformed_path")
-    authority = normal_authority(found.get("host", ""), scheme)
-    if authority not in authorities:
+    if fault := _fault_of_target(method, path):
+        raise _unauthenticated(fault)
+    authority = found.get("host", "")
+    if authority not in authorities and (authority := normal_authority(authority, scheme)) not in authorities:
         raise _unauthenticated("foreign_authority")
     if found.get("content-type") != JSON_CONTENT_TYPE:
         raise _unauthenticated("malformed_content_type")
@@ -384,6 +383,14 @@ def _single_headers(headers: Headers, wanted: Collection[str]) -> dict[str, str]
     if "content-encoding" in found:
         raise _unauthenticated("content_encoding")
     return found
+
+
+@lru_cache(maxsize=256)
+def _fault_of_target(method: str, path: str) -> str:
+    """What is wrong with method and path, if anything; a server is asked for the same few all day."""
+    if not _METHOD.fullmatch(method):
+        return "malformed_method"
+    return "" if _PATH.fullmatch(path) else "malformed_path"
 
 
 def _parse_signed(found: Mapping[str, str], form: re.Pattern[str], tag: str) -> tuple[SignatureFacts, str, bytes]:

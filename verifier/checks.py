@@ -1,8 +1,8 @@
-"""One request, judged by itself: its form, its signature, its freshness. Pure: key and clock are parameters.
+"""One request, judged by itself: its signature, its freshness; its form was read before. Pure: key and clock are parameters.
 
 The order is fixed, and each refusal says whether the signature was good by then, for then it is itself to be signed:
 
-    form, key, signature and digest    `unauthenticated`, unsigned, one answer for all
+    key, signature and digest          `unauthenticated`, unsigned, one answer for all
     freshness                          `stale`, signed, with the server's time
 
 What needs memory (nonce, ticket, fingerprint) comes after, in `verifier.verifier`.
@@ -10,7 +10,7 @@ What needs memory (nonce, ticket, fingerprint) comes after, in `verifier.verifie
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from node_protocol import REPLAY_WINDOW, refusals
 from node_protocol.encoding import format_time
 from node_protocol.handshake import parse_key_id
 from node_protocol.refusals import Code
-from node_protocol.signatures import MacKey, Scheme, SignatureFacts, Unverified, parse_request
+from node_protocol.signatures import MacKey, SignatureFacts, Unverified
 from verifier.clones import Decision
 
 
@@ -79,21 +79,6 @@ class Refused(refusals.Refused):
     def facts(self) -> SignatureFacts | None:
         """What the sender's signature says."""
         return self.sender.facts if self.sender else None
-
-
-def parse(request: SignedRequest, *, authorities: Collection[str], scheme: Scheme, tag: str) -> Unverified:
-    """The form of a request. Raises Refused (`unauthenticated`)."""
-    try:
-        return parse_request(
-            method=request.method,
-            path=request.path,
-            headers=request.headers,
-            authorities=authorities,
-            scheme=scheme,
-            tag=tag,
-        )
-    except refusals.Refused as error:
-        raise Refused(error) from None
 
 
 def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes) -> Authenticated:

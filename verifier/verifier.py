@@ -24,7 +24,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from node_protocol import MAX_BODY, refusals, strict_json
 from node_protocol.messages import Message, SyncRequest, encode, validate
 from node_protocol.refusals import PROBLEM_CONTENT_TYPE, Code, Malformed, Misuse
-from node_protocol.signatures import TAG_NODE, Scheme, Unverified, nonce_from, normal_authority, sign_response
+from node_protocol.signatures import (
+    TAG_NODE,
+    Scheme,
+    Unverified,
+    nonce_from,
+    normal_authority,
+    parse_request,
+    sign_response,
+)
 from verifier import checks, clones
 from verifier.checks import Authenticated, NodeKey, Refused, SignedRequest
 from verifier.stores.base import Admission, Step, Store, StoreUnavailable
@@ -125,7 +133,18 @@ class _Checks:
     def _parsed(self, request: SignedRequest, tag: str) -> Unverified:
         if len(request.body) > MAX_BODY:
             raise Refused(refusals.Refused(Code.TOO_LARGE, "body_over_1_mib"))
-        return checks.parse(request, authorities=self._authorities, scheme=self._scheme, tag=tag)
+        method, path, headers, _, _ = request
+        try:
+            return parse_request(
+                method=method,
+                path=path,
+                headers=headers,
+                authorities=self._authorities,
+                scheme=self._scheme,
+                tag=tag,
+            )
+        except refusals.Refused as error:
+            raise Refused(error) from None
 
     def _identified(self, unverified: Unverified, key: NodeKey | None, body: bytes) -> _Sender:
         """Who it is, once the signature is good, and whether it comes in time."""
