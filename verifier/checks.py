@@ -1,4 +1,4 @@
-"""One request, judged by itself: its signature, its freshness; its form was read before. Pure: key and clock are parameters.
+"""One request whose form is good, judged by itself: signature and freshness. Pure: key and clock are parameters.
 
 The order is fixed, and each refusal says whether the signature was good by then, for then it is itself to be signed:
 
