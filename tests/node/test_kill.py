@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,19 @@ def test_killed_at_a_moment_and_started_again(tmp_path: Path, moment: str, numbe
     assert live(tmp_path, moment, str(number)) == -signal.SIGKILL
     assert live(tmp_path) == 0
     shop = Shop(tmp_path / "shop.sqlite3", [])
+    with closing(shop.db):
+        traded, fills = shop.orders(), shop.fills()
     with Journal.open_read_only(tmp_path / "journal.sqlite3") as journal:
         state, reports = journal.restore(), journal.pending_events(limit=-1)
         assert journal.commands_not_done() == []
-    books = [order.client_order_id for order in shop.orders()]
+    books = [order.client_order_id for order in traded]
     assert Counter(books) == Counter(name for name, order in state.orders.items() if order.tries_to_trade)
     assert {order_of_command(f"cmd_{number}") for number in range(COMMANDS)} <= set(books)
     assert sorted(event.data["trade_id"] for event in reports if event.type == "trade") == sorted(
-        fill.trade_id for fill in shop.fills()
+        fill.trade_id for fill in fills
     )
     assert [event.seq for event in reports] == list(range(1, len(reports) + 1))
-    held = sum(fill.amount if fill.side == "buy" else -fill.amount for fill in shop.fills())
+    held = sum(fill.amount if fill.side == "buy" else -fill.amount for fill in fills)
     assert state.holdings["BTC/USD"].amount == held
     filled = [event.data["client_order_id"] for event in reports if event.type == "order.filled"]
     assert Counter(filled) == Counter(books)

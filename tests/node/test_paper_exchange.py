@@ -34,10 +34,14 @@ def node(tmp_path: Path) -> NodeDir:
 
 
 def with_exchange(node: NodeDir, work: Callable[[PaperExchange], Awaitable[T]], speed: float = 60_000) -> T:
-    """Open the exchange, do something, and leave it as a crash would: without closing anything in order."""
+    """Open the exchange, do something, let go of it: nothing is written at the end that was not there before."""
 
     async def opened() -> T:
-        return await work(open_paper(load(node.path, {}), node.path, speed))
+        exchange = open_paper(load(node.path, {}), node.path, speed)
+        try:
+            return await work(exchange)
+        finally:
+            await exchange.close()
 
     return asyncio.run(asyncio.wait_for(opened(), 30))
 
