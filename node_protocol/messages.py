@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,21 +30,18 @@ from node_protocol import MAX_EVENTS, MAX_WAIT, PROTOCOL_VERSION, encoding, fing
 from node_protocol.refusals import Code, Malformed, Refused
 
 _MOST_ERRORS: Final = 10
-_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?", re.ASCII)
+_DECIMAL_PATTERN: Final = r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?"
+_DECIMAL = re.compile(_DECIMAL_PATTERN, re.ASCII)
 _NO_DECIMAL: Final = 'not a decimal string, such as "0.015"'
-_MONEY: Final = frozenset(("amount", "filled", "price", "average_price", "stop_price", "fee", "equity"))
-"""Members of an event's `data` that are decimal strings wherever they stand."""
+_MONEY: Final = ("amount", "filled", "price", "average_price", "stop_price", "fee", "equity")
+"""Members of an event's `data` that are decimal strings, whatever the event."""
 
 
 def parse_decimal(text: object) -> Decimal:
     """The number in a decimal string of plain notation, `-12.50`. Raises Malformed for JSON numbers and all else."""
-    if not _is_decimal(text):
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
         raise Malformed(_NO_DECIMAL)
     return Decimal(text)
-
-
-def _is_decimal(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
 
 
 def format_decimal(number: Decimal) -> str:
@@ -65,10 +61,21 @@ def _time_schema(_source: object, _handler: object) -> core_schema.CoreSchema:
     )
     aware = core_schema.datetime_schema(strict=True, tz_constraint="aware")
     return core_schema.custom_error_schema(
-        core_schema.union_schema([aware, text], mode="left_to_right"),
+        core_schema.union_schema([text, aware], mode="left_to_right"),
         custom_error_type="time",
         custom_error_message="not an RFC 3339 time in UTC",
     )
+
+
+def _event_data_schema(_source: object, _handler: object) -> core_schema.CoreSchema:
+    """Any members, those of `_MONEY` as decimal strings: read by pydantic's core, for a sync has many events."""
+    money = core_schema.custom_error_schema(
+        core_schema.str_schema(pattern=f"^{_DECIMAL_PATTERN}$", strict=True),
+        custom_error_type="decimal",
+        custom_error_message=_NO_DECIMAL,
+    )
+    fields = {name: core_schema.typed_dict_field(money, required=False) for name in _MONEY}
+    return core_schema.typed_dict_schema(fields, extra_behavior="allow", strict=True)
 
 
 def _decimal(value: object) -> Decimal:
@@ -99,13 +106,6 @@ def _not_null(value: object) -> object:
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
-
-
-def _money_is_text(data: dict[str, Any]) -> dict[str, Any]:
-    for name, value in data.items():
-        if name in _MONEY and not _is_decimal(value):
-            raise Malformed(f"{name}: {_NO_DECIMAL}")
-    return data
 
 
 def _pattern(pattern: str) -> StringConstraints:
@@ -230,7 +230,7 @@ class Event(Message):
     id: EventId
     at: Time
     type: TypeName
-    data: Annotated[dict[str, Any], AfterValidator(_money_is_text)]
+    data: Annotated[dict[str, Any], GetPydanticSchema(_event_data_schema)]
 
 
 class SyncRequest(Message):
