@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,12 +34,10 @@ def environment(**more: str) -> dict[str, str]:
     return clean | more
 
 
-def node_agent(
-    *arguments: str | Path, prefix: Sequence[str] = (), stdin: str | None = None, **environ: str
-) -> subprocess.CompletedProcess[str]:
+def node_agent(*arguments: str | Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     """`node-agent` as a process, to its end."""
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "node_agent", *map(str, arguments)],
+        [sys.executable, "-m", "node_agent", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=WITHIN,
@@ -53,7 +51,7 @@ def told(done: subprocess.CompletedProcess[str], code: int) -> str:
     """The one line that a failed command says; the test fails when it says it in another way."""
     lines = done.stderr.splitlines()
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     errors = [line for line in lines if "-agent: error: " in line]
     assert len(errors) == 1, done.stderr
     return errors[0].partition("error: ")[2]
@@ -96,13 +94,14 @@ class NodeDir:
 class NodeProcess:
     """`node-agent run`, from `with` to its end; killed by pid when the test did not stop it."""
 
-    def __init__(self, node: NodeDir, *options: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, node: NodeDir, *options: str, **environ: str) -> None:
         self._log = node.path / "run.log"
-        self._command = [*prefix, sys.executable, "-m", "node_agent", "run", "--data-dir", str(node.path), *options]
+        self._command = [sys.executable, "-m", "node_agent", "run", "--data-dir", str(node.path), *options]
+        self._environment = environment(**environ)
 
     def __enter__(self) -> NodeProcess:
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment())
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Final
 
 import click
 
-from control_plane.cli.errors import as_cli_error
+from control_plane.cli.errors import Exit, as_cli_error
 from node_protocol.version import __version__
 
 _COMMANDS: Final = {
@@ -48,10 +49,14 @@ def main() -> None:
     """The entry point."""
     # Whatever the commands write is for nobody else on this machine.
     os.umask(0o077)
+    # What ends in order at Ctrl-C does so at SIGTERM, and a shell's background jobs, which it has ignore SIGINT, do
+    # too; `serve` has handlers of its own once it serves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = commands(prog_name="control-plane", standalone_mode=False)
-    except click.Abort:
-        code = 130
+    except (click.Abort, KeyboardInterrupt):
+        code = Exit.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code

@@ -9,6 +9,7 @@ The line starts in lower case and has no full stop; each hint is one thing to do
     0     ok
     1     the answer is no (it was understood and could not be done)
     2     wrong usage, bad configuration included
+    130   interrupted, by Ctrl-C or SIGTERM
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Exit(IntEnum):
     OK = 0
     NO = 1
     USAGE = 2
+    INTERRUPTED = 130
 
 
 class CliError(click.ClickException):

@@ -5,6 +5,7 @@ So `--help` and `--version` are quick, and a command pays only for what it uses.
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from typing import Final
@@ -47,6 +48,10 @@ def _group() -> None:
 
 def main() -> None:
     """Run one command and exit as `cli/errors.py` says."""
+    # What ends in order at Ctrl-C does so at SIGTERM, and a shell's background jobs, which it has ignore SIGINT, do
+    # too; `run` has handlers of its own once it trades.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = _group.main(prog_name="node-agent", standalone_mode=False)
     except CliError as error:
@@ -62,9 +67,9 @@ def main() -> None:
     except click.ClickException as error:
         CliError(_one_line(error.format_message())).show()
         code = Exit.USAGE
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         CliError("interrupted").show()
-        code = Exit.NO
+        code = Exit.INTERRUPTED
     sys.exit(code if isinstance(code, int) else Exit.OK)
 
 

@@ -11,6 +11,7 @@ The line starts in lower case, has no full stop, and names the file or flag at f
     2     wrong usage, bad configuration included
     3     the server refused
     4     the server cannot be reached
+    130   interrupted, by Ctrl-C or SIGTERM, before there was an answer
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Exit(IntEnum):
     USAGE = 2
     REFUSED = 3
     UNREACHABLE = 4
+    INTERRUPTED = 130
 
 
 class CliError(click.ClickException):
