@@ -44,12 +44,12 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
     view = View(Reports())
     try:
         outcome = _play(directory, seconds, view, console, plain=quiet or as_json or not console.is_terminal)
+        outcome.chart = str(_keep_chart(Path(outcome.chart)))
     except DemoFailed as error:
         raise CliError(f"the demo broke off: {error}", f"logs and data are in {directory}") from None
     except KeyboardInterrupt:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    outcome.chart = str(_keep_chart(Path(outcome.chart)))
     if not keep:
         shutil.rmtree(directory, ignore_errors=True)
     if as_json:

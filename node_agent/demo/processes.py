@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -31,18 +32,18 @@ class Programs:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def run(self, program: str, *arguments: str) -> str:
-        """What a command prints. Raises DemoFailed when it fails."""
-        done = subprocess.run(  # noqa: S603  (our own programs, no shell)
-            self._command(program, arguments),
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=_READY_WITHIN,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise DemoFailed(f"{program} {' '.join(arguments[:2])}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        """What a command prints. Raises DemoFailed when it fails, or does not end in time."""
+        process = self._started(program, arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        what = f"{program} {' '.join(arguments[:2])}"
+        try:
+            printed, said = (stream.decode(errors="replace") for stream in process.communicate(timeout=_READY_WITHIN))
+        except subprocess.TimeoutExpired:
+            self.stop(process)
+            raise DemoFailed(f"{what}: not done within {_READY_WITHIN:.0f} s") from None
+        self._running.remove(process)
+        if process.returncode != 0:
+            raise DemoFailed(f"{what}: {said.strip() or printed.strip()}")
+        return printed
 
     def json(self, program: str, *arguments: str) -> Any:
         """The JSON that a command prints."""
@@ -67,31 +68,46 @@ class Programs:
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
         if process in self._running:
             self._running.remove(process)
         return code, time.monotonic() - asked
 
     def stop_all(self) -> None:
-        """End what is still running, the latest first."""
-        for process in reversed(list(self._running)):
-            self.stop(process)
+        """End what is still running, the latest first. Who asks to stop again in the meantime is not heard before."""
+        with _uninterrupted():
+            for process in reversed(list(self._running)):
+                self.stop(process)
 
     def log(self, name: str) -> str:
         """The end of a process's log."""
         return "\n".join((self._log_dir / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
 
     def _started(self, program: str, arguments: tuple[str, ...], **streams: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(  # noqa: S603
-            self._command(program, arguments), env=self._environment, stdin=subprocess.DEVNULL, **streams
-        )
-        self._running.append(process)
+        command = self._command(program, arguments)
+        with _uninterrupted():  # else nobody would know of a process that was interrupted while it was made
+            process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, **streams)  # noqa: S603
+            self._running.append(process)
         return process
 
     @staticmethod
     def _command(program: str, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", program.replace("-", "_"), *arguments]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets Ctrl-C, and what is taken as one, wait for the end of the block. For the main thread, which gets signals."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        signal.raise_signal(signal.SIGINT)
 
 
 def wait_until(what: str, found: Callable[[], T | None], *, within: float = _READY_WITHIN) -> T:

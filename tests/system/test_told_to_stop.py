@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from node_agent.demo.processes import Programs
 from tests.support import WITHIN, NodeDir, environment, told, until
 
 
@@ -54,6 +56,32 @@ def test_a_demo_that_is_stopped_takes_its_processes_and_its_directory_with_it(
     assert told(stopped(demo, number), 130) == "interrupted"
     assert commands_that_name(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_a_process_is_made_is_heard_when_the_process_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = NodeDir.made(tmp_path)
+    programs = Programs(tmp_path, environment())
+    made: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        made.append(popen(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return made[0]
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            programs.start("node", "node-agent", "run", "--data-dir", str(node.path))
+        programs.stop_all()
+        assert made[0].poll() is not None
+    finally:
+        signal.signal(signal.SIGINT, before)
+        made[0].kill()
+        made[0].wait()
 
 
 @pytest.mark.parametrize("background", [False, True])
