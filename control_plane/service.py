@@ -40,6 +40,11 @@ class Service:
             self.database.close()
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def prepare(
     data_dir: Path,
     sealer: Sealer,
@@ -63,7 +68,7 @@ def prepare(
         bound = server.listen(host, port)
     except OSError as error:
         raise CannotListen((error.strerror or str(error)).lower()) from error
-    bind_address = f"{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+    bind_address = f"{bracketed(host)}:{bound.getsockname()[1]}"
     scheme: Scheme = "https" if authorities else "http"
     channel = Channel(database, sealer, salt, authorities=authorities or (bind_address,), scheme=scheme, clock=clock)
     url = f"http://{bind_address}"

@@ -21,7 +21,7 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 def loads(body: bytes) -> Any:
     """The one value in `body`. Raises Malformed, and nothing else, whatever the bytes are."""
     try:
-        value = from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
         # This parser is fast and lenient. But where writing the value gives the same bytes again, these had no name
         # twice, nothing behind the value and no second spelling: what nodes send is like that.
         if to_json(value) == body and _surely_shallow(body, value):

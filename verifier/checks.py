@@ -5,7 +5,8 @@ The order is fixed, and each refusal says whether the signature was good by then
     key, signature and digest          `unauthenticated`, unsigned, one answer for all
     freshness                          `stale`, signed, with the server's time
 
-What needs memory (nonce, ticket, fingerprint) comes after, in `verifier.verifier`.
+A message from a clock that is ahead is stale too, but will be fresh one day: up to a day ahead it is told so only when
+its nonce was spent (`Authenticated.late`). What needs memory (nonce, ticket, fingerprint) is `verifier.verifier`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from node_protocol import REPLAY_WINDOW, refusals
 from node_protocol.encoding import format_time
@@ -21,6 +22,9 @@ from node_protocol.handshake import parse_key_id
 from node_protocol.refusals import Code
 from node_protocol.signatures import MacKey, SignatureFacts, Unverified
 from verifier.clones import Decision
+
+_MOST_AHEAD: Final = 24 * 3600
+"""Seconds that a message may be ahead and still cost its nonce."""
 
 
 class SignedRequest(NamedTuple):
@@ -56,6 +60,10 @@ class Authenticated(NamedTuple):
 
     key: NodeKey
     facts: SignatureFacts
+    at: int
+    """When that was seen, by the server's clock in Unix seconds."""
+    late: refusals.Refused | None = None
+    """The refusal that it has earned by a clock that is ahead; None for a message that is fresh."""
 
 
 class Refused(refusals.Refused):
@@ -81,10 +89,10 @@ class Refused(refusals.Refused):
         return self.sender.facts if self.sender else None
 
 
-def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes) -> Authenticated:
+def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes, now: int) -> Authenticated:
     """The sender, once signature and digest are seen to be good. None is an unknown key, and costs the same.
 
-    Raises Refused (`unauthenticated`).
+    `now` is the server's clock in Unix seconds. Raises Refused (`unauthenticated`, `stale`).
     """
     try:
         facts = unverified.check(key.mac if key else None, body)
@@ -92,7 +100,13 @@ def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes) -> Au
         raise Refused(error) from None
     if key is None or key.key_id != facts.key_id:
         raise Refused(refusals.Refused(Code.UNAUTHENTICATED, "unknown_key"))
-    return Authenticated(key, facts)
+    if fresh(facts.created, now):
+        return Authenticated(key, facts, now)
+    late = stale(now)
+    sender = Authenticated(key, facts, now, late)
+    if 0 < facts.created - now <= _MOST_AHEAD:
+        return sender
+    raise Refused(late, sender)
 
 
 def fresh(created: int, now: int) -> bool:

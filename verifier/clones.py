@@ -204,13 +204,14 @@ def _machine(state: NodeState, message: SyncRequest) -> Machine | None:
 
 def _compare(baseline: Machine, machine: Machine, sighting: Sighting) -> _Look:
     similarity = fingerprints.compare(baseline.components, machine.components)
+    score = similarity.score
     if not similarity.sufficient:
         place = Place.INSUFFICIENT
-    elif similarity.score >= fingerprints.SAME:
+    elif score >= fingerprints.SAME:
         place = Place.SAME
     else:
-        place = Place.DRIFT if similarity.score >= fingerprints.DRIFT else Place.ELSEWHERE
-    return _Look(sighting, machine, place, similarity.score)
+        place = Place.DRIFT if score >= fingerprints.DRIFT else Place.ELSEWHERE
+    return _Look(sighting, machine, place, score)
 
 
 def _remember(state: NodeState, machine: Machine, place: Place) -> NodeState:

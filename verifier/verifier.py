@@ -19,7 +19,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from node_protocol import MAX_BODY, refusals, strict_json
 from node_protocol.messages import Message, SyncRequest, encode, validate
@@ -28,6 +28,7 @@ from node_protocol.signatures import (
     TAG_NODE,
     Scheme,
     Unverified,
+    is_authority,
     nonce_from,
     normal_authority,
     parse_request,
@@ -36,9 +37,6 @@ from node_protocol.signatures import (
 from verifier import checks, clones
 from verifier.checks import Authenticated, NodeKey, Refused, SignedRequest
 from verifier.stores.base import Admission, Step, Store, StoreUnavailable
-
-_MOST_AHEAD: Final = 24 * 3600
-"""Seconds: a message from a clock this far ahead will be fresh one day, so its nonce is spent though it is stale."""
 
 
 class Verified(NamedTuple):
@@ -96,6 +94,9 @@ class _Checks:
     ) -> None:
         if isinstance(authorities, str) or not authorities:
             raise Misuse("authorities: a list of the names that this server is reached by")
+        for name in authorities:
+            if not is_authority(name.lower()):
+                raise Misuse(f"authorities: {name!r} is not `host` or `host:port`")
         self._keys = keys
         self._store = store
         self._scheme: Scheme = scheme
@@ -146,25 +147,6 @@ class _Checks:
         except refusals.Refused as error:
             raise Refused(error) from None
 
-    def _identified(self, unverified: Unverified, key: NodeKey | None, body: bytes) -> _Sender:
-        """Who it is, once the signature is good, and whether it comes in time."""
-        sender = checks.authenticate(unverified, key, body)
-        now = int(self._now())
-        created = sender.facts.created
-        late = None if checks.fresh(created, now) else checks.stale(now)
-        if late is not None and not 0 < created - now <= _MOST_AHEAD:
-            raise Refused(late, sender)
-        return _Sender(sender, now, late)
-
-
-class _Sender(NamedTuple):
-    """A sender whose signature was good."""
-
-    sender: Authenticated
-    now: int
-    late: refusals.Refused | None
-    """The refusal that it has earned; its nonce is spent first, for one day it could be fresh."""
-
 
 class _Sync(NamedTuple):
     """A body as JSON and as a message, or what is wrong with it: told only once the nonce was looked at."""
@@ -184,32 +166,32 @@ def _read(body: bytes) -> _Sync:
         return _Sync(None, error)
 
 
-def _to_judge(who: _Sender, sync: _Sync) -> SyncRequest | None:
+def _to_judge(sender: Authenticated, sync: _Sync) -> SyncRequest | None:
     """The message that the store is to judge; None where only the nonce is to be spent."""
-    if who.late is None and not who.sender.key.revoked and isinstance(sync.message, SyncRequest):
+    if sender.late is None and not sender.key.revoked and isinstance(sync.message, SyncRequest):
         return sync.message
     return None
 
 
-def _step(who: _Sender, message: SyncRequest, peer: str | None, objection: refusals.Refused | None) -> Step:
+def _step(sender: Authenticated, message: SyncRequest, peer: str | None, objection: refusals.Refused | None) -> Step:
     ticket_random = nonce_from(secrets.token_bytes(16))
-    return Step(who.sender.key.node_id, message, ticket_random, who.now, peer, objection)
+    return Step(sender.key.node_id, message, ticket_random, sender.at, peer, objection)
 
 
-def _in_time(who: _Sender, admission: Admission) -> Authenticated:
+def _in_time(sender: Authenticated, admission: Admission) -> Authenticated:
     """The sender, when its nonce was new and its key is good. Raises Refused."""
-    if who.late is not None:
-        raise Refused(who.late, who.sender)
+    if sender.late is not None:
+        raise Refused(sender.late, sender)
     if not admission.fresh:
-        raise Refused(refusals.Refused(Code.REPLAYED, "nonce_seen_before"), who.sender)
-    if who.sender.key.revoked:
-        raise Refused(refusals.Refused(Code.REVOKED, "key_revoked"), who.sender)
-    return who.sender
+        raise Refused(refusals.Refused(Code.REPLAYED, "nonce_seen_before"), sender)
+    if sender.key.revoked:
+        raise Refused(refusals.Refused(Code.REVOKED, "key_revoked"), sender)
+    return sender
 
 
-def _concluded(who: _Sender, sync: _Sync, admission: Admission) -> Verified:
+def _concluded(sender: Authenticated, sync: _Sync, admission: Admission) -> Verified:
     """The verdict. Raises Refused."""
-    sender = _in_time(who, admission)
+    _in_time(sender, admission)
     if not isinstance(sync.message, SyncRequest):
         raise Refused(sync.message, sender)
     decision = admission.decision
@@ -229,7 +211,7 @@ class Verifier(_Checks):
 
     `keys` gives the key under a key id, or None (and raises StoreUnavailable when it cannot tell); `store` keeps nonces
     and node states; `authorities` are the names that this server is reached by, `host` or `host:port`; `scheme` decides
-    which port goes without saying; `now` is the clock, in Unix seconds. Raises Misuse for no authorities.
+    which port goes without saying; `now` is the clock, in Unix seconds. Raises Misuse for authorities that are none.
     """
 
     def __init__(
@@ -245,8 +227,8 @@ class Verifier(_Checks):
 
     def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        who = self._who(request, tag)
-        return _in_time(who, self._admit(who, None))
+        sender = self._sender(request, tag)
+        return _in_time(sender, self._admit(sender, None))
 
     def verify(self, request: SignedRequest, *, veto: Veto | None = None) -> Verified:
         """All checks of a sync. Raises Refused.
@@ -254,27 +236,27 @@ class Verifier(_Checks):
         `veto` is asked, with node id and message, for what the caller would refuse by its own records; it only looks.
         Its word counts where all else accepts, and then neither ticket nor anything else moves but the nonce.
         """
-        who = self._who(request, TAG_NODE)
+        sender = self._sender(request, TAG_NODE)
         sync = _read(request.body)
         step = None
-        if (message := _to_judge(who, sync)) is not None:
-            objection = veto(who.sender.key.node_id, message) if veto is not None else None
-            step = _step(who, message, request.peer, objection)
-        return _concluded(who, sync, self._admit(who, step))
+        if (message := _to_judge(sender, sync)) is not None:
+            objection = veto(sender.key.node_id, message) if veto is not None else None
+            step = _step(sender, message, request.peer, objection)
+        return _concluded(sender, sync, self._admit(sender, step))
 
-    def _who(self, request: SignedRequest, tag: str) -> _Sender:
+    def _sender(self, request: SignedRequest, tag: str) -> Authenticated:
         unverified = self._parsed(request, tag)
         try:
             key = self._keys(unverified.claims.key_id)
         except StoreUnavailable as error:
             raise _unavailable("keys", error) from error
-        return self._identified(unverified, key, request.body)
+        return checks.authenticate(unverified, key, request.body, int(self._now()))
 
-    def _admit(self, who: _Sender, step: Step | None) -> Admission:
+    def _admit(self, sender: Authenticated, step: Step | None) -> Admission:
         try:
-            return self._store.admit(who.sender.facts, who.now, step)
+            return self._store.admit(sender.facts, sender.at, step)
         except StoreUnavailable as error:
-            raise _unavailable("store", error, who.sender) from error
+            raise _unavailable("store", error, sender) from error
 
 
 class AsyncVerifier(_Checks):
@@ -293,31 +275,31 @@ class AsyncVerifier(_Checks):
 
     async def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        who = await self._who(request, tag)
-        return _in_time(who, await self._admit(who, None))
+        sender = await self._sender(request, tag)
+        return _in_time(sender, await self._admit(sender, None))
 
     async def verify(self, request: SignedRequest, *, veto: AsyncVeto | None = None) -> Verified:
         """All checks of a sync, as `Verifier.verify` has them. Raises Refused."""
-        who = await self._who(request, TAG_NODE)
+        sender = await self._sender(request, TAG_NODE)
         sync = _read(request.body)
         step = None
-        if (message := _to_judge(who, sync)) is not None:
-            objection = await veto(who.sender.key.node_id, message) if veto is not None else None
-            step = _step(who, message, request.peer, objection)
-        return _concluded(who, sync, await self._admit(who, step))
+        if (message := _to_judge(sender, sync)) is not None:
+            objection = await veto(sender.key.node_id, message) if veto is not None else None
+            step = _step(sender, message, request.peer, objection)
+        return _concluded(sender, sync, await self._admit(sender, step))
 
-    async def _who(self, request: SignedRequest, tag: str) -> _Sender:
+    async def _sender(self, request: SignedRequest, tag: str) -> Authenticated:
         unverified = self._parsed(request, tag)
         try:
             key = await self._keys(unverified.claims.key_id)
         except StoreUnavailable as error:
             raise _unavailable("keys", error) from error
-        return self._identified(unverified, key, request.body)
+        return checks.authenticate(unverified, key, request.body, int(self._now()))
 
-    async def _admit(self, who: _Sender, step: Step | None) -> Admission:
+    async def _admit(self, sender: Authenticated, step: Step | None) -> Admission:
         try:
             if self._store.blocking:
-                return await asyncio.to_thread(self._store.admit, who.sender.facts, who.now, step)
-            return self._store.admit(who.sender.facts, who.now, step)
+                return await asyncio.to_thread(self._store.admit, sender.facts, sender.at, step)
+            return self._store.admit(sender.facts, sender.at, step)
         except StoreUnavailable as error:
-            raise _unavailable("store", error, who.sender) from error
+            raise _unavailable("store", error, sender) from error

@@ -10,8 +10,9 @@ import click
 import structlog
 
 from control_plane import service
-from control_plane.cli.errors import CliError
+from control_plane.cli.errors import CliError, Exit
 from control_plane.cli.support import AUTHORITY, data_dir_option, failures, sealer
+from node_protocol.signatures import is_authority
 
 
 @click.command("serve")
@@ -30,7 +31,7 @@ def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) 
     seals = sealer()
     _log_to_stderr()
     if not authorities:
-        _warn_of_unreachable(host)
+        _see_to_its_name(host)
     with failures(data_dir):
         try:
             ready = service.prepare(data_dir, seals, host=host, port=port, authorities=authorities, on_ready=_say)
@@ -41,12 +42,13 @@ def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) 
         ready.run()
 
 
-def _warn_of_unreachable(host: str) -> None:
-    """Nodes sign for the name by which they reach us; nobody reaches us by the address that stands for all."""
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104  compared with, not bound to
-        click.echo(
-            "control-plane: warning: no node can name this address: say by which --authority they come", err=True
-        )
+def _see_to_its_name(host: str) -> None:
+    """Nodes sign for the name by which they reach us, and by some addresses nobody can."""
+    hint = "say by which --authority they reach this server"
+    if not is_authority(service.bracketed(host).lower()):
+        raise CliError(f"nodes cannot sign requests for {host!r}", hint, exit_code=Exit.USAGE)
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared with, not bound to
+        click.echo(f"control-plane: warning: no node reaches {host} by this name: {hint}", err=True)
 
 
 def _say(url: str) -> None:

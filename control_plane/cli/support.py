@@ -18,11 +18,11 @@ from control_plane.cli.errors import CliError, Exit
 from control_plane.database import Database
 from control_plane.master_key import Sealer
 from node_protocol import strict_json
+from node_protocol.signatures import is_authority
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NODE_ID: Final = re.compile(r"n_[a-z2-7]{20}", re.ASCII)
-_AUTHORITY: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -61,7 +61,7 @@ class AuthorityType(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name in lower case."""
-        if not _AUTHORITY.fullmatch(str(value).lower()):
+        if not is_authority(str(value).lower()):
             self.fail(f"{value!r} is no name[:port], such as nodes.example.com", param, ctx)
         return str(value).lower()
 

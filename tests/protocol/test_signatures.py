@@ -132,6 +132,11 @@ def test_no_flip_of_any_bit_of_the_body_is_accepted() -> None:
         assert reason(request._replace(body=bytes(bent))) == "digest_mismatch"
 
 
+def test_a_path_has_an_end() -> None:
+    assert verified(signed(path="/" + "x" * 2047)).key_id == KEY_ID
+    assert reason(signed()._replace(path="/" + "x" * 2048)) == "malformed_path"
+
+
 def test_another_method_or_path_is_refused() -> None:
     assert reason(signed()._replace(method="PUT")) == "signature_mismatch"
     assert reason(signed()._replace(path="/v1/keys")) == "signature_mismatch"
@@ -255,6 +260,7 @@ def test_default_ports_and_capitals_make_no_other_name() -> None:
         ("a query", {"path": "/v1/sync?x"}),
         ("an escape", {"path": "/v1/%73ync"}),
         ("a dot segment", {"path": "/x/../v1/sync"}),
+        ("a path that is too long", {"path": "/" + "x" * 2048}),
         ("a capital in the authority", {"authority": "Bots.example"}),
     ],
 )

@@ -291,6 +291,6 @@ def test_evidence_of_a_fork_tells_both_sides_and_no_ticket(judge: Judge, node: N
 
 def test_a_verifier_must_know_its_names() -> None:
     wrong: Any
-    for wrong in ([], "bots.example"):
+    for wrong in ([], "bots.example", ["https://bots.example"], ["bots.example", "bots.example/"], ["bücher.example"]):
         with pytest.raises(Misuse):
             Verifier(keys=lambda _: None, store=MemoryStore(), authorities=wrong)

@@ -55,13 +55,16 @@ class MemoryStore:
         oldest = (now - REPLAY_WINDOW) // _SPAN
         if oldest - 1 > self._forgotten_through:
             self._forget_before(oldest)
-        generation = nonce.created // _SPAN
+        number = nonce.created // _SPAN
         name = (nonce.key_id, nonce.nonce)
         # Of a generation that was forgotten nobody can say what was in it (the clock went back): refuse.
-        if name in self._seen or generation <= self._forgotten_through:
+        if name in self._seen or number <= self._forgotten_through:
             return False
         self._seen.add(name)
-        self._generations.setdefault(generation, []).append(name)
+        generation = self._generations.get(number)
+        if generation is None:
+            generation = self._generations[number] = []
+        generation.append(name)
         return True
 
     def _forget_before(self, oldest: int) -> None:
