@@ -15,8 +15,15 @@ from control_plane.database import open_database
 @data_dir_option
 def command(data_dir: Path) -> None:
     """Make the database, or bring it to this version's form. `serve` does it too."""
+    migrate(data_dir)
+    click.echo(f"the database in {data_dir} has form {schema.HEAD}")
+
+
+def migrate(data_dir: Path) -> None:
+    """A database of this version's form in a data directory, made or brought there."""
     with failures(data_dir):
         database = open_database(data_dir, create=True)
-        schema.upgrade(database)
-        database.close()
-    click.echo(f"the database in {data_dir} has form {schema.HEAD}")
+        try:
+            schema.upgrade(database)
+        finally:
+            database.close()

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 
 from control_plane import registry
 from control_plane.cli.issuing import expires_option, issue
-from control_plane.cli.support import NODE_ID, data_dir_option, json_option, opened, plain, print_json
+from control_plane.cli.support import data_dir_option, json_option, node_argument, opened, plain, print_json
 from control_plane.database import Database, node_keys
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
@@ -41,7 +41,7 @@ def list_nodes(data_dir: Path, as_json: bool) -> None:
 
 @command.command("show")
 @data_dir_option
-@click.argument("node_id", type=NODE_ID)
+@node_argument
 @json_option
 def show(data_dir: Path, node_id: str, as_json: bool) -> None:
     """Print all that is known of one node: keys, status, alerts."""
@@ -83,7 +83,7 @@ def _tells(name: str, command_type: str, help_text: str) -> None:
 
     @command.command(name, help=help_text)
     @data_dir_option
-    @click.argument("node_id", type=NODE_ID)
+    @node_argument
     @expires_option
     @json_option
     def give(data_dir: Path, node_id: str, expires: timedelta, as_json: bool) -> None:

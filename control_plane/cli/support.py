@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -75,6 +76,19 @@ data_dir_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 node_option = click.option("--node", "node_id", required=True, type=NODE_ID, help="The node.")
+
+
+def node_argument(command: F) -> F:
+    """The node as an argument, or by the option that other commands have for it."""
+
+    @functools.wraps(command)
+    def named(*, node: str | None, node_id: str | None, **options: Any) -> Any:
+        if (node is None) == (node_id is None):
+            raise click.UsageError("name one node, as in: nodes show --data-dir server n_…")
+        return command(node_id=node or node_id, **options)
+
+    with_option = click.option("--node", type=NODE_ID, help="The node; the same as the argument.")(named)
+    return cast(F, click.argument("node_id", type=NODE_ID, required=False)(with_option))
 
 
 def sealer() -> Sealer:

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from control_plane import deployment, tokens
+from control_plane.cli.migrate import migrate
 from control_plane.cli.support import DURATION, NODE_ID, data_dir_option, json_option, opened, print_json, sealer
 from control_plane.clock import utc_now
+from control_plane.database import path_in
 from node_protocol.encoding import format_time
 from node_protocol.handshake import format_token
 
@@ -27,8 +29,11 @@ def command() -> None:
 @click.option("--replaces", type=NODE_ID, help="The node whose place is taken; it is revoked then.")
 @json_option
 def create(data_dir: Path, expires: timedelta, replaces: str | None, as_json: bool) -> None:
-    """Print a new token. It is shown once, and serves once; also while the server runs."""
+    """Print a new token. It is shown once, and serves once; also while the server runs, and before it first does."""
     seals = sealer()
+    if not path_in(data_dir).exists():
+        migrate(data_dir)
+        click.echo(f"there was no server in {data_dir}: made its database", err=True)
     with opened(data_dir) as database:
         deployment.ensure(database, seals, utc_now())
         token, expires_at = tokens.create(database, seals, utc_now(), lifetime=expires, replaces=replaces)

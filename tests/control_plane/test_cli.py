@@ -87,8 +87,30 @@ def test_wrong_usage_is_told_in_our_form(tmp_path: Path) -> None:
 
 
 def test_a_data_directory_without_a_database_is_told_with_what_makes_one(tmp_path: Path) -> None:
-    for arguments in (["nodes", "list"], ["token", "create"], ["events", "tail", "--node", UNKNOWN]):
+    for arguments in (["nodes", "list"], ["nodes", "show", UNKNOWN], ["events", "tail", "--node", UNKNOWN]):
         assert "control-plane serve" in fails(2, *arguments, "--data-dir", tmp_path)
+
+
+def test_a_token_can_be_made_before_the_server_first_serves(tmp_path: Path) -> None:
+    data_dir = tmp_path / "server"
+    made = control_plane("token", "create", "--data-dir", data_dir, "--json")
+    assert made.returncode == 0
+    assert made.stderr == f"there was no server in {data_dir}: made its database\n"
+    server = ServerProcess(data_dir).start()
+    try:
+        assert enrolled(server.address, json.loads(made.stdout)["token"]).node_id.startswith("n_")
+    finally:
+        server.end()
+
+
+def test_a_node_is_named_by_an_argument_or_by_the_option_that_other_commands_have(server: ServerProcess) -> None:
+    node_id = enrolled(server.address, server.token()).node_id
+    shown = [
+        json_of("nodes", "show", "--data-dir", server.data_dir, *name) for name in ([node_id], ["--node", node_id])
+    ]
+    assert shown[0] == shown[1]
+    for name in ([], [node_id, "--node", node_id]):
+        assert "name one node" in fails(2, "nodes", "show", "--data-dir", server.data_dir, *name)
 
 
 def test_a_database_that_is_none_and_one_that_cannot_be_made_are_told(tmp_path: Path) -> None:

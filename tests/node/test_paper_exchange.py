@@ -124,7 +124,12 @@ def test_behind_the_end_of_the_recording_the_last_price_stands(node: NodeDir) ->
 
 @pytest.mark.parametrize(
     ("stamp", "zipped"),
-    [("2026-01-01 00:00:00.000000", False), ("2026-01-01T00:00:00Z", True), ("1767225600000", True)],
+    [
+        ("2026-01-01 00:00:00.000000", False),
+        ("2026-01-01T00:00:00Z", True),
+        ("1767225600000", True),
+        ("1767225600", False),
+    ],
 )
 def test_recordings_are_read_in_each_of_their_forms(tmp_path: Path, stamp: str, zipped: bool) -> None:
     path = tmp_path / ("prices.csv.gz" if zipped else "prices.csv")

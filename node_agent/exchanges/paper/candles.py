@@ -6,7 +6,7 @@ import csv
 import gzip
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
@@ -15,14 +15,14 @@ from node_agent.config import ConfigError
 from node_agent.core.market import Candle
 
 _COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
-_EPOCH_MS: Final = re.compile(r"\d{12,14}", re.ASCII)
+_EPOCH: Final = re.compile(r"(\d{9,11})(\d{3})?", re.ASCII)
 _HINT: Final = f"the file has the columns {', '.join(_COLUMNS)}, in this order or named in its first line"
 
 
 def read(path: Path, symbol: str, *, volume_in_quote: bool) -> Iterator[Candle]:
     """The candles of a recording, in order. Raises ConfigError, naming file and line, for what is none.
 
-    Times are UTC: `2021-12-31 23:01:00`, ISO with `T` and `Z`, or milliseconds since the epoch.
+    Times are UTC: `2021-12-31 23:01:00`, ISO with `T` and `Z`, or seconds or milliseconds since the epoch.
     """
     before: datetime | None = None
     try:
@@ -66,7 +66,7 @@ def _candle(row: dict[str, str], symbol: str, where: str, volume_in_quote: bool)
 
 
 def _time(text: str) -> datetime:
-    if _EPOCH_MS.fullmatch(text.strip()):
-        return datetime.fromtimestamp(int(text) / 1000, UTC)
+    if epoch := _EPOCH.fullmatch(text.strip()):
+        return datetime.fromtimestamp(int(epoch[1]), UTC) + timedelta(milliseconds=int(epoch[2] or 0))
     moment = datetime.fromisoformat(text.strip())
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
