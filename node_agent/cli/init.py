@@ -24,6 +24,7 @@ from node_agent.config import (
     load_policy,
     passphrase_from,
 )
+from node_agent.exchanges.paper import candles as recording
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultError, VaultKey
 
@@ -159,6 +160,7 @@ def init(
         else "# opened by the passphrase in the file that NODE_VAULT_PASSPHRASE_FILE names",
     }
     try:
+        prices = _recorded(candles, symbol, volume_in_quote=candle_volume == "quote")
         _write(data_dir, values)
         made = _make_vault(
             data_dir, vault_key_file, None if passphrase is None else VaultKey.from_passphrase(passphrase)
@@ -171,10 +173,23 @@ def init(
         _undo(data_dir)
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from None
     click.echo(f"made a node in {data_dir}: {CONFIG_FILE}, {POLICY_FILE}, {VAULT_FILE}")
+    click.echo(f"it trades {prices}")
     if made is not None:
         click.echo(f"made the vault's key in {made}: keep a copy of it elsewhere, nothing else opens the vault")
     click.echo(f"next: node-agent register --data-dir {data_dir} --server https://… --token nt_…")
     click.echo(f"  or: node-agent run --data-dir {data_dir}")
+
+
+def _recorded(path: Path, symbol: str, *, volume_in_quote: bool) -> str:
+    """What is in a recording, all of it read: a line that is no candle is told here, not when the node comes to it."""
+    first = last = None
+    count = 0
+    for last in recording.read(path, symbol, volume_in_quote=volume_in_quote):  # noqa: B007  (the last one stays)
+        first = first or last
+        count += 1
+    if first is None or last is None:
+        raise ConfigError(f"{path} has no candles", "name another recording with --candles")
+    return f"{symbol} on {count:,} recorded candles, {first.at:%Y-%m-%d %H:%M} to {last.at:%Y-%m-%d %H:%M} UTC"
 
 
 def _write(data_dir: Path, values: dict[str, str]) -> None:

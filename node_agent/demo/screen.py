@@ -95,4 +95,4 @@ def attacks_table(attacks: Sequence[Attack]) -> RenderableType:
 def say(console: Console, attack: Attack) -> None:
     """One attack as a line, for who wants no screen."""
     mark = "repelled" if attack.repelled else f"FAILED, must be {attack.expected}"
-    console.print(f"{attack.tried}: {attack.answered} ({mark})", highlight=False, markup=False)
+    console.print(f"{attack.tried}: {attack.answered} ({mark})", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,122 @@
+"""`node-agent init`: what it makes and says, what it asks, and that a mistake leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import CANDLES, WITHIN, environment, node_agent, told
+
+ROWS = "timestamp,open,high,low,close,volume\n2026-01-01 00:00:00,1,2,1,2,5\n"
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str | Path]:
+    """All that `init` must be told."""
+    return [
+        *("init", "--data-dir", tmp_path / "node", "--paper", "--non-interactive"),
+        *("--candles", CANDLES, "--vault-key-file", tmp_path / "vault.key"),
+    ]
+
+
+def put(words: list[str | Path], option: str, value: str | Path) -> list[str | Path]:
+    """The same words with another value behind an option."""
+    at = words.index(option) + 1
+    return [*words[:at], value, *words[at + 1 :]]
+
+
+def test_it_says_what_it_made_and_what_comes_next(words: list[str | Path], tmp_path: Path) -> None:
+    done = node_agent(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    for said in ("1,440 recorded candles", "made the vault's key", "node-agent register", "node-agent run"):
+        assert said in done.stdout
+    for path, mode in (
+        (tmp_path / "node", 0o700),
+        (tmp_path / "vault.key", 0o600),
+        (tmp_path / "node/vault.json", 0o600),
+    ):
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_node_that_is_there_is_left_as_it_is(words: list[str | Path], tmp_path: Path) -> None:
+    assert node_agent(*words).returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "node").iterdir()}
+    assert "there is a node in" in told(node_agent(*words), 1)
+    assert {path: path.read_bytes() for path in (tmp_path / "node").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "there is no file"),
+        ("", "has no candles"),
+        (ROWS + "2026-01-01 00:01:00,1,2,1,two,5\n", "prices.csv:3: not a candle"),
+        (ROWS + ROWS.splitlines()[1], "prices.csv:3: not later than the line before"),
+    ],
+)
+def test_a_recording_that_cannot_be_played_is_told_at_once_and_nothing_is_made(
+    words: list[str | Path], tmp_path: Path, rows: str | None, said: str
+) -> None:
+    path = tmp_path / "prices.csv"
+    if rows is not None:
+        path.write_text(rows)
+    assert said in told(node_agent(*put(words, "--candles", path)), 2)
+    assert not (tmp_path / "node").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("--candles", "--candles is missing"), ("--vault-key-file", "--vault-key-file is missing")],
+)
+def test_what_is_missing_is_an_error_when_it_may_not_ask(words: list[str | Path], missing: str, said: str) -> None:
+    at = words.index(missing)
+    assert said in told(node_agent(*words[:at], *words[at + 2 :]), 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--symbol", "bitcoin", "exchange.symbol: not a symbol"),
+        ("--cash", "much", "paper.cash: not a decimal string"),
+        ("--name", 'the "best"', "a character that config.toml cannot hold"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_and_nothing_is_made(
+    words: list[str | Path], tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    assert said in told(node_agent(*words, option, value), 2)
+    assert not [path for path in tmp_path.glob("node/*") if path.suffix in (".toml", ".json")]
+
+
+def test_a_passphrase_opens_the_vault_where_no_key_file_is_named(words: list[str | Path], tmp_path: Path) -> None:
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse battery staple\n")
+    at = words.index("--vault-key-file")
+    done = node_agent(*words[:at], *words[at + 2 :], NODE_VAULT_PASSPHRASE_FILE=str(phrase))
+    assert done.returncode == 0, done.stderr
+    assert "correct horse" not in (tmp_path / "node/vault.json").read_text()
+    assert '"scrypt"' in (tmp_path / "node/vault.json").read_text()
+
+
+def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "node_agent", "init", "--data-dir", str(tmp_path / "node")]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
+    os.close(theirs)
+    os.write(ours, f"y\n{CANDLES}\n{tmp_path / 'vault.key'}\n".encode())
+    said = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            said += chunk
+    except OSError:  # the other end is closed: it has ended
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(WITHIN) == 0, said
+    assert b"Trade recorded prices with play money" in said
+    assert (tmp_path / "node/config.toml").exists()
