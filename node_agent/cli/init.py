@@ -184,7 +184,7 @@ def _recorded(path: Path, symbol: str, *, volume_in_quote: bool) -> str:
     """What is in a recording, all of it read: a line that is no candle is told here, not when the node comes to it."""
     first = last = None
     count = 0
-    for last in recording.read(path, symbol, volume_in_quote=volume_in_quote):  # noqa: B007  (the last one stays)
+    for last in recording.read(path, symbol, volume_in_quote=volume_in_quote):
         first = first or last
         count += 1
     if first is None or last is None:
