@@ -11,7 +11,7 @@ Each refusal goes out as problem details, signed where the signature was good. A
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -31,14 +31,19 @@ from verifier import (
     AsyncVerifier,
     Authenticated,
     NodeKey,
+    Place,
     Refused,
     SignedRequest,
     StoreUnavailable,
     SyncRequest,
+    Verdict,
+    Verified,
     would_take,
 )
 from verifier.stores import SqlStore
 
+_DRIFT: Final = "fingerprint_drift"
+"""The code of an alert that refuses nothing: a part of the machine is another one."""
 _ALARMING: Final = frozenset((Code.TICKET_CONFLICT, Code.FINGERPRINT_MISMATCH, Code.FINGERPRINT_DUPLICATE))
 _log = structlog.get_logger("control_plane")
 
@@ -116,11 +121,17 @@ class Channel:
         """`POST /v1/sync`."""
         verified = await self._nodes.verify(request, veto=self._objection)
         message = verified.message
+        if verified.verdict.place is Place.DRIFT:
+            evidence = _evidence(verified.sender, request.peer, verified.verdict)
+            await self._alert(verified.node_id, _DRIFT, "machine_part_changed", evidence)
         with _on_behalf_of(verified.sender):
             stored = await asyncio.to_thread(
                 ingest.store, self._database, verified.node_id, verified.key_id, message, self._clock()
             )
-            found = await self._commands(verified.node_id, 0 if stored.news else message.wait, receive)
+            wait = 0 if stored.news else message.wait
+            found = await self._commands(verified.node_id, wait, receive)
+            if wait:
+                await asyncio.to_thread(self._not_overtaken, verified)
         answer = messages.SyncAnswer(
             protocol=PROTOCOL_VERSION,
             ticket=verified.ticket,
@@ -135,20 +146,15 @@ class Channel:
         sender = refused.sender if isinstance(refused, Refused) else None
         peer = request.peer if request else None
         node_id = sender.key.node_id if sender else None
-        _log.info("refused", code=refused.code, reason=refused.reason, node_id=node_id, peer=peer)
-        if sender is not None and refused.code in _ALARMING:
-            try:
-                await asyncio.to_thread(
-                    registry.raise_alert,
-                    self._database,
-                    sender.key.node_id,
-                    self._clock(),
-                    code=refused.code,
-                    reason=refused.reason,
-                    evidence=_evidence(refused, sender, peer),
-                )
-            except SQLAlchemyError as error:
-                _log.error("alert_not_kept", node_id=node_id, error=type(error).__name__)
+        alarming = sender is not None and refused.code in _ALARMING
+        log = _log.warning if alarming else _log.info
+        log("refused", code=refused.code, reason=refused.reason, node_id=node_id, peer=peer)
+        if sender is not None and alarming:
+            decision = refused.decision if isinstance(refused, Refused) else None
+            evidence = _evidence(sender, peer, decision.verdict if decision else None)
+            if decision is not None:
+                evidence["suspends"] = decision.suspends
+            await self._alert(sender.key.node_id, refused.code, refused.reason, evidence)
         answer = self._nodes.refuse(refused)
         if refused.code is Code.UNAVAILABLE:
             answer.headers.append(("retry-after", "5"))
@@ -174,6 +180,31 @@ class Channel:
                         raise http_io.Disconnected
         finally:
             gone.cancel()
+
+    async def _alert(self, node_id: str, code: str, reason: str, evidence: Mapping[str, Any]) -> None:
+        """Keeps something for the operator to see; what cannot be kept is said in the log at least."""
+        try:
+            await asyncio.to_thread(
+                registry.raise_alert,
+                self._database,
+                node_id,
+                self._clock(),
+                code=code,
+                reason=reason,
+                evidence=evidence,
+            )
+        except SQLAlchemyError as error:
+            _log.error("alert_not_kept", node_id=node_id, code=code, error=type(error).__name__)
+
+    def _not_overtaken(self, verified: Verified) -> None:
+        """Whether a request that was held is still its node's latest: else it brings nothing. Raises Refused."""
+        state = self._store.load(verified.node_id)
+        if registry.state_of(self._database, verified.node_id) is registry.State.REVOKED:
+            raise refusals.Refused(Code.REVOKED, "revoked_while_held")
+        if state is None or state.suspended_at is not None:
+            raise refusals.Refused(Code.SUSPENDED, "suspended_while_held")
+        if state.issued != verified.ticket:
+            raise refusals.Refused(Code.SUPERSEDED, "overtaken_while_held")
 
     async def _objection(self, node_id: str, message: SyncRequest) -> refusals.Refused | None:
         if message.fingerprint.salt_id != self._salt.salt_id:
@@ -218,17 +249,14 @@ def _unavailable(error: Exception) -> refusals.Refused:
     return refusals.Refused(Code.UNAVAILABLE, f"database: {type(error).__name__}")
 
 
-def _evidence(refused: refusals.Refused, sender: Authenticated, peer: str | None) -> dict[str, Any]:
+def _evidence(sender: Authenticated, peer: str | None, verdict: Verdict | None) -> dict[str, Any]:
     evidence: dict[str, Any] = {"key_id": sender.key.key_id, "address": peer}
-    decision = refused.decision if isinstance(refused, Refused) else None
-    if decision is not None:
-        verdict = decision.verdict
-        evidence |= {
-            "suspends": decision.suspends,
-            "continuity": verdict.continuity,
-            "place": verdict.place,
-            "score": round(verdict.score, 3),
-            "cause": verdict.cause,
-        }
-        evidence |= verdict.evidence
-    return evidence
+    if verdict is None:
+        return evidence
+    found = {
+        "continuity": verdict.continuity,
+        "place": verdict.place,
+        "score": round(verdict.score, 3),
+        "cause": verdict.cause,
+    }
+    return {**evidence, **found, **verdict.evidence}

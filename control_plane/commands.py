@@ -1,4 +1,7 @@
-"""Commands to nodes: issued by the operator, brought with every answer until the node says done or they expire."""
+"""Commands to nodes: issued by the operator, brought with every answer until the node says done.
+
+Expired ones too: what became of them is the node's to say, for its events tell it.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +66,11 @@ def issue(
 
 
 def fetch(database: Database, node_id: str, now: datetime) -> list[Command]:
-    """What the node is to do: neither done nor expired, the oldest first, at most MOST_AT_ONCE.
-
-    Keeps when a command first went out.
-    """
+    """What the node has not done yet, the oldest first, at most MOST_AT_ONCE. Keeps when a command first went out."""
     with database.reading() as connection:
         rows = connection.execute(
             select(commands)
-            .where(commands.c.node_id == node_id, commands.c.done_at.is_(None), commands.c.expires_at > now)
+            .where(commands.c.node_id == node_id, commands.c.done_at.is_(None))
             .order_by(commands.c.number)
             .limit(MOST_AT_ONCE)
         ).all()

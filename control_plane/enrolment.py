@@ -63,9 +63,10 @@ def enrol(
             return _again(connection, token, request, now)
         if token.expires_at <= now:
             raise Refused(Code.REVOKED, "token_expired", detail="this enrolment token has expired")
-        if request.replaces not in (None, token.replaces):
-            raise _invalid("replaces", "this enrolment token was not made to replace that node")
-        return _make(connection, sealer, token, request, now)
+        replaces = request.replaces or token.replaces
+        if replaces is not None:
+            _see_to_place(database, connection, token, replaces)
+        return _make(connection, sealer, token, request, replaces, now)
 
 
 def _again(connection: Connection, token: Row[Any], request: EnrollRequest, now: datetime) -> EnrollAnswer:
@@ -76,8 +77,29 @@ def _again(connection: Connection, token: Row[Any], request: EnrollRequest, now:
     return _answer(token.node_id, b64url_decode(token.server_public, length=KEY_BYTES), token.ticket, now)
 
 
+def _see_to_place(database: Database, connection: Connection, token: Row[Any], node_id: str) -> None:
+    """Whether a token lets a node take another's place: one that was made for it does, any where that one is out.
+
+    Else whoever has a token could put out whatever node's name is known. Raises Refused.
+    """
+    try:
+        out = registry.state_of(database, node_id) is not registry.State.ACTIVE
+    except registry.UnknownNode:
+        raise _invalid("replaces", "no such node has enrolled here") from None
+    if token.replaces != node_id and (token.replaces is not None or not out):
+        raise _invalid("replaces", "this enrolment token was not made to replace that node")
+    query = select(nodes.c.node_id).where(nodes.c.replaces == node_id).limit(1)
+    if connection.execute(query).one_or_none() is not None:
+        raise Refused(Code.REVOKED, "replaced_already", detail="another node has taken that node's place already")
+
+
 def _make(
-    connection: Connection, sealer: Sealer, token: Row[Any], request: EnrollRequest, now: datetime
+    connection: Connection,
+    sealer: Sealer,
+    token: Row[Any],
+    request: EnrollRequest,
+    replaces: str | None,
+    now: datetime,
 ) -> EnrollAnswer:
     key_id = KeyId(node_id_from(secrets.token_bytes(13)), 1)
     private = secrets.token_bytes(KEY_BYTES)
@@ -98,7 +120,7 @@ def _make(
             agent_version=request.agent.version,
             platform=request.agent.platform,
             enrolled_at=now,
-            replaces=token.replaces,
+            replaces=replaces,
         )
     )
     node_keys.keep(connection, sealer, key_id, key, now)
@@ -113,9 +135,9 @@ def _make(
             ticket=ticket,
         )
     )
-    if token.replaces is not None:
+    if replaces is not None:
         connection.execute(
-            update(nodes).where(nodes.c.node_id == token.replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
+            update(nodes).where(nodes.c.node_id == replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
         )
     return _answer(key_id.node_id, server_public, ticket, now)
 

@@ -33,7 +33,8 @@ async def read(scope: Scope, receive: Receive) -> SignedRequest:
     target: str | None = scope.get("extensions", {}).get(RAW_TARGET)
     if target is None:
         raise Refused(Code.UNAVAILABLE, "raw_target_unknown")
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    # Blanks around a value are not of it (RFC 9110, section 5.5); the parser in front leaves those behind it.
+    headers = [(name.decode("latin-1"), value.strip(b" \t").decode("latin-1")) for name, value in scope["headers"]]
     declared = next((value for name, value in headers if name == "content-length"), "0")
     if not declared.isascii() or not declared.isdigit() or len(declared.lstrip("0")) > 7 or int(declared) > MAX_BODY:
         raise Refused(Code.TOO_LARGE, "declared_over_1_mib")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
+import structlog
 from fastapi import FastAPI
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +22,8 @@ _MOST_HEAD: Final = 256 * 1024
 """Bytes of request line and headers that one request may have."""
 _STOP_SECONDS: Final = 3
 """How long open requests may take to end once the server is to stop."""
+
+_log = structlog.get_logger("control_plane")
 
 
 class RawTargetProtocol(HttpToolsProtocol):
@@ -57,6 +60,7 @@ class RawTargetProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers what cannot be read as a request, and hangs up."""
+        _log.info("no_http", reason=msg, peer=self.client[0] if self.client else None)
         answer = problem(400, msg)
         head = [f"HTTP/1.1 {answer.status} Bad Request", "connection: close", f"content-length: {len(answer.body)}"]
         head += [f"{name}: {value}" for name, value in answer.headers]

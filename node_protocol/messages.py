@@ -32,9 +32,22 @@ from node_protocol.refusals import Code, Malformed, Refused
 _MOST_ERRORS: Final = 10
 _DECIMAL_PATTERN: Final = r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?"
 _DECIMAL = re.compile(_DECIMAL_PATTERN, re.ASCII)
+_IN_OUR_WORDS: Final = {
+    "missing": "missing",
+    "extra_forbidden": "no such member",
+    "model_type": "not an object",
+    "dict_type": "not an object",
+    "tuple_type": "not an array",
+    "string_type": "not a string",
+    "string_pattern_mismatch": "not of the form that the protocol has for it",
+    "too_long": f"more than {MAX_EVENTS}",
+}
+"""What pydantic says in words of Python, by its type of error."""
 _NO_DECIMAL: Final = 'not a decimal string, such as "0.015"'
 _MONEY: Final = ("amount", "filled", "price", "average_price", "stop_price", "fee", "equity")
 """Members of an event's `data` that are decimal strings, whatever the event."""
+_SUMS: Final = ("balances", "positions")
+"""Members of an event's `data` that hold such strings by name, however deep, and no JSON number."""
 
 
 def parse_decimal(text: object) -> Decimal:
@@ -74,8 +87,23 @@ def _event_data_schema(_source: object, _handler: object) -> core_schema.CoreSch
         custom_error_type="decimal",
         custom_error_message=_NO_DECIMAL,
     )
-    fields = {name: core_schema.typed_dict_field(money, required=False) for name in _MONEY}
+    sums = core_schema.no_info_plain_validator_function(_without_numbers)
+    fields = {
+        **{name: core_schema.typed_dict_field(money, required=False) for name in _MONEY},
+        **{name: core_schema.typed_dict_field(sums, required=False) for name in _SUMS},
+    }
     return core_schema.typed_dict_schema(fields, extra_behavior="allow", strict=True)
+
+
+def _without_numbers(value: object) -> object:
+    """The value, when neither it nor anything in it is a JSON number."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, int | float) and not isinstance(each, bool):
+            raise Malformed("a JSON number where a decimal string must be")
+        waiting.extend(each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+    return value
 
 
 def _decimal(value: object) -> Decimal:
@@ -282,10 +310,11 @@ class OrderPlace(Message):
 
     @model_validator(mode="after")
     def _prices_fit_the_type(self) -> OrderPlace:
-        if (self.price is not None) != (self.type == "limit"):
-            raise ValueError("price is for limit orders, and they need one")
-        if (self.stop_price is not None) != (self.type == "stop"):
-            raise ValueError("stop_price is for stop orders, and they need one")
+        for name, value, owner in (("price", self.price, "limit"), ("stop_price", self.stop_price, "stop")):
+            if value is None and self.type == owner:
+                raise ValueError(f"a {owner} order needs a {name}")
+            if value is not None and self.type != owner:
+                raise ValueError(f"a {self.type} order has no {name}")
         return self
 
 
@@ -369,13 +398,17 @@ def parse_command_data(command_type: str, data: Mapping[str, Any]) -> CommandDat
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise Malformed("; ".join(f"{where['at']}: {where['error']}" for where in _errors(error))) from None
+        said = (": ".join(filter(None, (where["at"], where["error"]))) for where in _errors(error))
+        raise Malformed("; ".join(said)) from None
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:
     """Where a message is wrong, and how; none of its values, for a log may be read by others than its sender."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        {"at": ".".join(str(part)[:64] for part in each["loc"]), "error": each["msg"].removeprefix("Value error, ")}
+        {
+            "at": ".".join(str(part)[:64] for part in each["loc"]),
+            "error": _IN_OUR_WORDS.get(each["type"]) or each["msg"].removeprefix("Value error, "),
+        }
         for each in found[:_MOST_ERRORS]
     ]

@@ -48,8 +48,10 @@ def _loads_any(body: bytes) -> Any:
         raise
     except UnicodeEncodeError:
         raise Malformed("a lone surrogate in a string") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise Malformed(f"not JSON: {error}") from None
+    except ValueError:
+        raise Malformed("a number of too many digits") from None
     return value
 
 

@@ -18,11 +18,13 @@ Two holders of one state show a void ticket at the third request between them at
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from node_protocol import REPLAY_WINDOW, fingerprints
+from node_protocol.encoding import format_time
 from node_protocol.messages import SyncRequest
 from node_protocol.refusals import Code, Refused
 
@@ -234,7 +236,7 @@ def _fork(state: NodeState, look: _Look, refusal: Refused) -> Decision:
 
 
 def _cause(state: NodeState, look: _Look) -> Cause:
-    if _counter(look.sighting.ticket) > _counter(state.issued):
+    if _never_issued(state, look.sighting.ticket):
         return Cause.STOLEN_KEY
     if state.last is not None and state.last.session == look.sighting.session:
         return Cause.LIVE_CLONE
@@ -244,6 +246,13 @@ def _cause(state: NodeState, look: _Look) -> Cause:
     same_boot = "boot" in before and before["boot"] == after.get("boot")
     other_inode = before.get("storage") != after.get("storage")
     return Cause.COPY_SAME_HOST if same_boot and other_inode else Cause.ROLLBACK
+
+
+def _never_issued(state: NodeState, ticket: str) -> bool:
+    """Whether a ticket is surely invented, for each counter was given out once. Of older ones nobody knows."""
+    known = [each for each in (state.issued, state.shown) if each is not None]
+    counter = _counter(ticket)
+    return ticket not in known and (counter > _counter(state.issued) or counter in map(_counter, known))
 
 
 def _counter(ticket: str) -> int:
@@ -264,5 +273,5 @@ def _facts(sighting: Sighting | None) -> dict[str, Any] | None:
         "ticket_counter": _counter(sighting.ticket),
         "fingerprint": sighting.digest,
         "address": sighting.peer,
-        "at": sighting.at,
+        "at": format_time(datetime.fromtimestamp(sighting.at, UTC)),
     }

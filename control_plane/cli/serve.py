@@ -58,6 +58,7 @@ def _say(url: str) -> None:
 def _log_to_stderr() -> None:
     # Its own lines are JSON; what the libraries have to say, warnings and our own faults, comes as they word it.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of what is no HTTP, and so do we
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -114,9 +114,9 @@ def failures(data_dir: Path) -> Iterator[None]:
         raise CliError(str(error), hint, exit_code=Exit.USAGE) from None
     except schema.NewerSchema as error:
         raise CliError(f"{error}: {data_dir}", "use the version that made it", exit_code=Exit.USAGE) from None
-    except master_key.SealBroken as error:
+    except master_key.SealBroken:
         raise CliError(
-            f"the master key is not the one of {data_dir}: {error}",
+            f"the master key is not the one of {data_dir}",
             f"set {master_key.VARIABLE} to the key that this database was made with",
             exit_code=Exit.USAGE,
         ) from None

@@ -14,6 +14,7 @@ from node_protocol.signatures import nonce_from
 from tests.control_plane.support import (
     Enrolment,
     FrozenServer,
+    Node,
     ServerProcess,
     enrolled,
     event,
@@ -142,6 +143,20 @@ def test_a_plain_token_replaces_nobody(server: ServerProcess) -> None:
     reply = Enrolment(server.address, server.token()).post(replaces=old.node_id)
     assert reply.refusal == (422, "invalid_payload", True)
     assert old.sync().status == 200
+
+
+def test_any_token_takes_the_place_of_a_suspended_node_once(server: ServerProcess) -> None:
+    old = enrolled(server.address, server.token())
+    old.sync()
+    assert Node(old.signer, "7." + "x" * 22, old.salt_id).sync().refusal == (409, "ticket_conflict", True)
+    enrolment = Enrolment(server.address, server.token())
+    new = enrolment.node(enrolment.post(replaces=old.node_id))
+    assert new.sync().status == 200
+    assert old.sync().refusal == (403, "revoked", True)
+    for token in (server.token(), server.token("--replaces", old.node_id)):
+        reply = Enrolment(server.address, token).post(replaces=old.node_id)
+        assert reply.refusal == (403, "revoked", True)
+        assert "taken that node's place already" in reply.json["detail"]
 
 
 def test_what_cannot_be_taken_does_not_spend_the_token(server: ServerProcess) -> None:

@@ -88,6 +88,16 @@ def test_a_content_coding_is_refused(node: Node) -> None:
         assert exchange(node.signer.address, request_bytes("/v1/sync", coded, body)).refusal == UNAUTHENTICATED
 
 
+def test_blanks_around_a_value_are_not_of_it(node: Node) -> None:
+    headers, body = signed(node)
+    blank = [(name, f" \t{value} \t") for name, value in headers]
+    message = request_bytes("/v1/sync", blank, body).replace(b"\r\n\r\n", b" \r\n\r\n", 1)
+    assert f"content-length: {len(body)} \r\n".encode() in message
+    reply = node.signer.judged(exchange(node.signer.address, message), headers)
+    assert reply.status == 200, reply.body
+    node.ticket = reply.json["ticket"]
+
+
 def test_another_authority_is_unauthenticated(node: Node) -> None:
     headers, body = signed(node)
     for host in ("example.com", "127.0.0.1", "127.0.0.1:1", "localhost"):

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from node_protocol.fingerprints import digest
 from node_protocol.signatures import nonce_from
 from tests.control_plane.support import (
+    COMPONENTS,
     FrozenServer,
     Node,
     ServerProcess,
@@ -198,14 +200,44 @@ def test_a_node_cannot_end_the_commands_of_another(server: ServerProcess, node: 
     assert [each["id"] for each in node.sync().json["commands"]] == [command_id]
 
 
-def test_an_expired_command_is_not_brought(server: ServerProcess, node: Node) -> None:
-    place(server, node, "--expires", "1s")
-    kept = place(server, node)
+def test_a_command_that_has_expired_still_comes_until_the_node_has_told_so(server: ServerProcess, node: Node) -> None:
+    late, kept = place(server, node, "--expires", "1s"), place(server, node)
 
-    def only_the_other() -> bool:
-        return [each["id"] for each in node.sync().json["commands"]] == [kept]
+    def expired() -> bool:
+        listed = json_of("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+        return [each["state"] for each in listed["commands"]] == ["expired", "waiting"]
 
-    eventually(only_the_other)
+    eventually(expired)
+    assert [each["id"] for each in node.sync().json["commands"]] == [late, kept]
+    told = event(1) | {"type": "command.expired", "data": {"command_id": late, "rule": "expired"}}
+    assert [each["id"] for each in node.sync(done_commands=[late], events=[told]).json["commands"]] == [kept]
+
+
+def test_a_held_sync_that_was_overtaken_brings_nothing(server: ServerProcess, node: Node) -> None:
+    line, headers = node.hold(25)
+    with line:
+        eventually(lambda: _last_sync_at(server, node) is not None)
+        node.sync()  # the answer that is held is given up, as by a node that has something to say
+        command_id = place(server, node)
+        assert node.signer.judged(read_reply(line), headers).refusal == (409, "superseded", True)
+    assert [each["id"] for each in node.sync().json["commands"]] == [command_id]
+
+
+def test_a_node_that_is_suspended_while_it_is_held_is_told_so(server: ServerProcess, node: Node) -> None:
+    line, headers = node.hold(2)
+    with line:
+        eventually(lambda: _last_sync_at(server, node) is not None)
+        assert Node(node.signer, "7." + "x" * 22, node.salt_id).sync().refusal[1] == "ticket_conflict"
+        assert node.signer.judged(read_reply(line), headers).refusal == (403, "suspended", True)
+
+
+def test_a_changed_part_of_the_machine_is_recorded_for_the_operator(server: ServerProcess, node: Node) -> None:
+    changed = COMPONENTS | {"storage": "s" * 22}
+    assert (
+        node.sync(fingerprint={"salt_id": node.salt_id, "digest": digest(changed), "components": changed}).status == 200
+    )
+    [alert] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["alerts"]
+    assert (alert["code"], alert["evidence"]["place"]) == ("fingerprint_drift", "drift")
 
 
 def test_a_sync_with_news_is_answered_at_once_and_one_without_is_held(node: Node) -> None:
@@ -344,3 +376,8 @@ def test_a_database_that_is_gone_is_unavailable_and_never_acceptance(server: Ser
     reply = node.sync(events=[event(1)])
     assert reply.refusal == (503, "unavailable", False)
     assert reply.header("retry-after") == "5"
+
+
+def _last_sync_at(server: ServerProcess, node: Node) -> str | None:
+    found: str | None = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["last_sync_at"]
+    return found

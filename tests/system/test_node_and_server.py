@@ -175,8 +175,10 @@ def test_an_unreadable_vault_ends_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_recording_that_cannot_be_played_names_file_and_line(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "bad.csv").write_text(text)
-    node = NodeDir.made(tmp_path, candles=tmp_path / "bad.csv")
+    prices = tmp_path / "prices.csv"
+    prices.write_text("2022-01-01T00:00:00Z,1,1,1,1,1\n")
+    node = NodeDir.made(tmp_path, candles=prices)
+    prices.write_text(text)
     assert said in told(node_agent("run", "--data-dir", node.path), 2)
 
 

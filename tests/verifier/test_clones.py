@@ -176,6 +176,7 @@ def test_another_machine_within_a_session_is_a_fork_whatever_the_ticket() -> Non
     assert decision.refusal is not None
     assert decision.refusal.code is Code.FINGERPRINT_MISMATCH
     assert decision.suspends
+    assert decision.verdict.cause is Cause.LIVE_CLONE
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,8 @@ class Row:
         Row("old backup, after a reboot", machine={**HOME, "boot": "n" * 22}, cause=Cause.ROLLBACK),
         Row("old backup, same inode", cause=Cause.ROLLBACK),
         Row("key stolen, state not", ticket="99." + "x" * 22, cause=Cause.STOLEN_KEY),
+        Row("key stolen, the counter guessed", ticket="3." + "x" * 22, cause=Cause.STOLEN_KEY),
+        Row("key stolen, the counter before", ticket="2." + "x" * 22, machine=MOVED, cause=Cause.STOLEN_KEY),
         Row("cloned live", session="s" * 22, request=50, cause=Cause.LIVE_CLONE),
     ],
     ids=lambda row: row.name,
