@@ -9,6 +9,7 @@ What time the server has is learnt from every answer that verifies, and from not
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
 from collections.abc import Callable
@@ -33,7 +34,9 @@ from node_protocol.signatures import (
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
-"""On top of what the server was asked to hold the answer for."""
+"""Until an answer is here whole, on top of what the server was asked to hold it for."""
+_LONGEST_RETRY_AFTER: Final = 3600.0
+"""Seconds: a server that asks for more is asked again all the same."""
 
 
 class AddressError(Exception):
@@ -157,9 +160,10 @@ class SignedClient:
         try:
             facts = self._verified(key, status, answer_headers, answer, signature_of(headers))
         except Refused as error:
-            raise LineFault(f"an answer with status {status} that does not verify: {error.reason}", status) from None
+            why = f"does not verify: {error.reason}" if _has_signature(answer_headers) else "is not signed"
+            raise LineFault(f"an answer with status {status} that {why}", status) from None
         self._clock.learn(facts.created)
-        if status < 400:
+        if 200 <= status < 300:
             return answer
         try:
             problem = parse_problem(strict_json.loads(answer))
@@ -195,24 +199,32 @@ class SignedClient:
     async def _exchange(
         self, method: str, path: str, headers: list[tuple[str, str]], body: bytes, wait: float
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        timeout = httpx.Timeout(wait + _ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+        # httpx counts each wait by itself; who sends a byte now and then must not have the line for ever.
+        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
         request = self._http.build_request(
             method, self._address.url + path, headers=headers, content=body or None, timeout=timeout
         )
         try:
-            response = await self._http.send(request, stream=True)
-            try:
-                received = bytearray()
-                async for chunk in response.aiter_raw():
-                    received += chunk
-                    if len(received) > MAX_BODY:
-                        raise LineFault("an answer of more than 1 MiB", response.status_code)
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(wait + _ANSWER_SECONDS):
+                response = await self._http.send(request, stream=True)
+                try:
+                    received = bytearray()
+                    async for chunk in response.aiter_raw():
+                        received += chunk
+                        if len(received) > MAX_BODY:
+                            raise LineFault("an answer of more than 1 MiB", response.status_code)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise LineFault(f"{self._address.url}: no answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise LineFault(f"{self._address.url}: {_why(error)}") from None
         lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
         return response.status_code, lines, bytes(received)
+
+
+def _has_signature(headers: list[tuple[str, str]]) -> bool:
+    return any(name.lower() == "signature" for name, _ in headers)
 
 
 def _is_loopback(host: str) -> bool:
@@ -230,4 +242,4 @@ def _why(error: Exception) -> str:
 
 def _seconds(headers: list[tuple[str, str]]) -> float | None:
     value = next((value for name, value in headers if name.lower() == "retry-after"), "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), _LONGEST_RETRY_AFTER) if value.isascii() and value.isdigit() else None

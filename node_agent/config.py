@@ -248,7 +248,9 @@ def _validated(model: type[M], content: Mapping[str, Any], file: str, sources: M
     try:
         return model.model_validate(dict(content))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        # A key that there is none of says more than the one that is missing for it.
+        found = error.errors(include_url=False, include_input=False)
+        first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
         where = [str(part) for part in first["loc"]]
         key = ".".join(where)
         source = sources.get(".".join(where[:2]), file)

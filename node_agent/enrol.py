@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from node_agent.client import Clock, LineFault, ServerAddress, ServerRefused, SignedClient, SigningKey
@@ -103,7 +104,7 @@ async def register(
             server_public=answer.public_key,
         )
     except Refused as error:
-        raise LineFault(f"the server's public key is not usable: {error.reason}") from None
+        raise LineFault(f"the server's public key is not usable: {error.reason}", HTTPStatus.OK) from None
     registration = Registration(
         server=address.url,
         authority=address.authority,
@@ -126,7 +127,7 @@ def _read(model: type[M], body: bytes) -> M:
     try:
         return parse(model, body)
     except Refused as error:
-        raise LineFault(f"the server's answer cannot be read: {error.extra.get('errors', error.reason)}") from None
+        raise LineFault(f"the server's answer cannot be read: {error.where}", HTTPStatus.OK) from None
 
 
 def _platform() -> str:

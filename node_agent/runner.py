@@ -29,6 +29,7 @@ from node_agent.exchanges.port import Exchange
 from node_agent.journal import Journal, JournalError
 from node_agent.strategies import Strategy
 from node_protocol.encoding import format_time
+from node_protocol.messages import format_decimal
 
 _FIRST_PRICE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.2
@@ -124,6 +125,7 @@ class Runner:
         live = list(self._live())
         read_at = state.balances_at
         return {
+            "health": "uncertain" if any(order.state is OrderState.UNKNOWN for order in live) else "good",
             "version": self._version,
             "mode": self._mode,
             "exchange": self._desk.name,
@@ -131,7 +133,7 @@ class Runner:
             "rules": list(state.pauses),
             "open_orders": len(live),
             "unknown_orders": sum(1 for order in live if order.state is OrderState.UNKNOWN),
-            "prices": {symbol: f"{price:f}" for symbol, price in state.prices.items()},
+            "prices": {symbol: format_decimal(price) for symbol, price in state.prices.items()},
             "market_at": None if state.market_at is None else format_time(state.market_at),
             "balances_age": None if read_at is None else int((self._clock() - read_at).total_seconds()),
             "policy_digest": state.policy_digest,

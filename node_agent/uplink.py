@@ -8,7 +8,7 @@ minute, by chance within that.
     signed refusal                              what the node does
     stale                                       it has learnt the time, and asks again
     replayed, superseded                        asks again, with a new nonce and a higher number
-    event_gap                                   sends again from where the server's events end
+    event_gap                                   sends again from where the server's events end, or all that it has
     suspended, revoked, ticket_conflict, …      takes no new risk, says why, asks seldom
     event_conflict, invalid_payload             says so loudly, asks seldom
     rate_limited, unavailable                   waits
@@ -17,6 +17,7 @@ minute, by chance within that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ from node_agent.journal import Journal, Registration
 from node_agent.vault import Vault
 from node_protocol import MAX_EVENTS, PROTOCOL_VERSION, fingerprints
 from node_protocol.encoding import format_time
-from node_protocol.handshake import derive_node_key, public_key
+from node_protocol.handshake import derive_node_key, parse_key_id, public_key
 from node_protocol.messages import (
     Event,
     Fingerprint,
@@ -49,6 +50,9 @@ from node_protocol.signatures import TAG_NODE, MacKey, nonce_from
 _SYNC_PATH: Final = "/v1/sync"
 _KEYS_PATH: Final = "/v1/keys"
 _HOLD_SECONDS: Final = 20
+_PACE_SECONDS: Final = 0.5
+"""From one request with nothing to say to the next, where the server does not hold them."""
+_ROTATION_TRIES: Final = 5
 _LEAST_HOLD_SECONDS: Final = 0.3
 """A held request is not dropped earlier: the one after it could overtake it, and the server would see it as late."""
 _FIRST_DELAY: Final = 0.5
@@ -66,6 +70,8 @@ _STOPPING: Final = frozenset(
     )
 )
 _AGAIN: Final = frozenset((Code.STALE, Code.REPLAYED, Code.SUPERSEDED, Code.EVENT_GAP))
+_ROTATE_AGAIN: Final = _AGAIN | {Code.TICKET_CONFLICT, Code.RATE_LIMITED, Code.UNAVAILABLE}
+"""A sync beside the rotation may have moved the ticket on; that suspends nobody there."""
 
 _log = structlog.get_logger("uplink")
 
@@ -121,12 +127,16 @@ class Uplink:
     async def run(self) -> None:
         """Speak with the server until cancelled. Raises JournalError."""
         hold = 0
+        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
+            began = loop.time()
             try:
                 if self._something_to_say():
                     hold = 0
-                await self._droppable(hold)
+                brought = await self._droppable(hold)
+                if hold and not brought:
+                    await self._woken_by(began + _PACE_SECONDS)
             except LineFault as fault:
                 self._line_fault(fault)
                 await asyncio.sleep(self._delay())
@@ -149,7 +159,26 @@ class Uplink:
             await self._client.close()
 
     async def rotate_key(self) -> str | None:
-        """Have the server and the node agree on the next key. Returns why that came to nothing; None when it did."""
+        """Have the server and the node agree on the next key. Returns why that came to nothing; None when it did.
+
+        An answer that is lost leaves the node under the old key; what it asks for then is the version after that.
+        """
+        failed: str | None = None
+        for attempt in range(_ROTATION_TRIES):
+            if attempt:
+                await asyncio.sleep(_FIRST_DELAY * 2.0**attempt)
+            try:
+                return await self._rotate_once()
+            except LineFault as fault:
+                failed = fault.message
+            except ServerRefused as refused:
+                failed = str(refused)
+                if refused.problem.code not in _ROTATE_AGAIN:
+                    break
+        return failed
+
+    async def _rotate_once(self) -> str | None:
+        """As `rotate_key`, once. Raises LineFault and ServerRefused."""
         private = secrets.token_bytes(32)
         own_public = public_key(private)
         request = KeysRequest(protocol=PROTOCOL_VERSION, ticket=self._journal.ticket(), public_key=own_public)
@@ -166,11 +195,11 @@ class Uplink:
                 node_public=own_public,
                 server_public=answer.public_key,
             )
-        except (LineFault, ServerRefused) as error:
-            return str(error)
         except Refused as error:
-            return error.reason
+            return f"the server's answer cannot be used: {error.where}"
         before = self._registration.key_id
+        if parse_key_id(answer.key_id).node_id != self._registration.node_id:
+            return "the server's answer cannot be used: key_id is another node's"
         self._vault.put(node_key_name(answer.key_id), key)
         self._journal.set_key_id(answer.key_id)
         self._key = self._load_key(answer.key_id)
@@ -178,11 +207,10 @@ class Uplink:
         self._vault.remove(node_key_name(before))
         return None
 
-    async def _droppable(self, hold: int) -> None:
-        """One sync; one that is held is dropped when there is something to say."""
+    async def _droppable(self, hold: int) -> bool:
+        """One sync, and whether it brought something new. A held one is dropped when there is something to say."""
         if hold == 0:
-            await self._sync(0)
-            return
+            return await self._sync(0)
         sync = asyncio.create_task(self._sync(hold))
         woken = asyncio.create_task(self._woken())
         try:
@@ -192,12 +220,17 @@ class Uplink:
             if not sync.done():
                 sync.cancel()
             await asyncio.wait((sync, woken))
-        if not sync.cancelled():
-            sync.result()
+        return sync.cancelled() or sync.result()
 
     async def _woken(self) -> None:
         await asyncio.sleep(_LEAST_HOLD_SECONDS)
         await self._wake.wait()
+
+    async def _woken_by(self, moment: float) -> None:
+        """Wait until there is something to say, or until this moment of the loop's clock."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(moment):
+                await self._wake.wait()
 
     async def _last_sync(self) -> None:
         try:
@@ -207,7 +240,8 @@ class Uplink:
                 raise
             self._refused(refused)
 
-    async def _sync(self, hold: int) -> None:
+    async def _sync(self, hold: int) -> bool:
+        """One sync. Returns whether it brought commands that were not seen before."""
         pending = self._journal.pending_events(limit=self._most_events)
         done = self._journal.done_commands()
         self._request += 1
@@ -227,11 +261,11 @@ class Uplink:
         try:
             answer = parse(SyncAnswer, body)
         except Refused as error:
-            raise LineFault(f"a signed answer that cannot be read: {error.extra.get('errors')}") from None
+            raise LineFault(f"a signed answer that cannot be read: {error.where}") from None
         self._digest_known = fingerprint.digest
-        self._accepted(answer, pending, done)
+        return self._accepted(answer, pending, done)
 
-    def _accepted(self, answer: SyncAnswer, sent: list[Event], done: list[str]) -> None:
+    def _accepted(self, answer: SyncAnswer, sent: list[Event], done: list[str]) -> bool:
         now = self._now()
         # Only what was sent can have been stored: a server that says more must not make the node forget its reports.
         acked_through = min(answer.acked_through, sent[-1].seq) if sent else 0
@@ -248,6 +282,7 @@ class Uplink:
         self._deliver(events.ServerSeen(now))
         if commands:
             self._deliver(events.CommandsArrived(tuple(commands), now))
+        return bool(commands)
 
     def _line_fault(self, fault: LineFault) -> None:
         self._failures += 1
@@ -265,16 +300,17 @@ class Uplink:
         if code in _STOPPING:
             self._deliver(events.Suspended(f"{code}: {detail}" if detail else code, self._now()))
             return _LONGEST_DELAY * (0.5 + self._jitter() / 2)
-        last_seq = refused.problem.members.get("last_seq")
-        if code == Code.EVENT_GAP and isinstance(last_seq, int) and last_seq >= 0:
-            self._journal.rewind_acknowledged(last_seq)
+        if code == Code.EVENT_GAP:
+            last_seq = refused.problem.members.get("last_seq")
+            # A server that does not say it in this word gets all that is kept: what it has, it knows by its number.
+            self._journal.rewind_acknowledged(last_seq if isinstance(last_seq, int) and last_seq >= 0 else 0)
         if code == Code.INVALID_PAYLOAD:
             self._digest_known = ""
             _log.error("the server cannot read this node", errors=refused.problem.members.get("errors"))
         if code == Code.EVENT_CONFLICT:
             _log.error("the server holds another event under a number of ours", problem=refused.problem.members)
         if refused.retry_after is not None:
-            return refused.retry_after
+            return max(refused.retry_after, _FIRST_DELAY)
         if code in _AGAIN and self._failures == 1:
             return 0
         return self._delay()

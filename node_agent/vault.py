@@ -70,7 +70,8 @@ class VaultKey:
         try:
             if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise VaultError(f"others may write to the vault's key file {path}", f"chmod 600 {path}")
-            key = path.read_bytes().strip()
+            key = path.read_bytes().strip().rstrip(b"=")
+            key += b"=" * (-len(key) % 4)
             Fernet(key)
         except OSError as error:
             raise VaultError(

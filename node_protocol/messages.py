@@ -136,6 +136,11 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _absent_is(default: object) -> BeforeValidator:
+    """Lets `null` stand for a member that is absent."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
 def _pattern(pattern: str) -> StringConstraints:
     return StringConstraints(pattern=f"^{pattern}$")
 
@@ -211,6 +216,12 @@ class EnrollAnswer(Message):
     public_key: PublicKey
     ticket: Ticket
     server_time: Time
+
+    @model_validator(mode="after")
+    def _key_is_the_nodes(self) -> EnrollAnswer:
+        if not self.key_id.startswith(f"{self.node_id}."):
+            raise ValueError("key_id is another node's")
+        return self
 
 
 class SaltAnswer(Message):
@@ -305,8 +316,8 @@ class OrderPlace(Message):
     amount: Amount
     price: Amount | None = None
     stop_price: Amount | None = None
-    time_in_force: Annotated[Literal["gtc", "ioc"], BeforeValidator(_lower)] = "gtc"
-    reduce_only: bool = False
+    time_in_force: Annotated[Literal["gtc", "ioc"], BeforeValidator(_lower), _absent_is("gtc")] = "gtc"
+    reduce_only: Annotated[bool, _absent_is(False)] = False
 
     @model_validator(mode="after")
     def _prices_fit_the_type(self) -> OrderPlace:

@@ -115,6 +115,12 @@ class Refused(NodeProtocolError):
         """The HTTP status of the code."""
         return STATUS[self.code]
 
+    @property
+    def where(self) -> str:
+        """Where a message is wrong, and how, in one line; the reason when that is not told."""
+        errors = [": ".join(filter(None, (each["at"], each["error"]))) for each in self.extra.get("errors", ())]
+        return "; ".join(errors) or self.reason
+
     def problem(self) -> dict[str, Any]:
         """The members of the problem details that go over the wire."""
         members: dict[str, Any] = {

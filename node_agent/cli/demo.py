@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from node_agent.cli import options
 from node_agent.cli.errors import CliError
 from node_agent.demo.attacks import Attack
 from node_agent.demo.play import CURRENCY, Demo, Outcome
@@ -24,7 +25,7 @@ from node_agent.demo.screen import View, say
 @click.command("demo")
 @click.option(
     "--seconds",
-    type=click.FloatRange(5, 3600),
+    type=options.Finite(5, 3600),
     default=20.0,
     show_default=True,
     help="How long the day takes.",

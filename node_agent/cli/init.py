@@ -142,6 +142,7 @@ def init(
         vault_key_file = _asked(asking, "Where to keep the vault's key (a file elsewhere)", "--vault-key-file")
     if not candles.is_file():
         raise _usage(f"there is no file {candles}", "name the recorded prices with --candles")
+    was_there = data_dir.exists()
     existing = [each for each in (CONFIG_FILE, POLICY_FILE, VAULT_FILE) if (data_dir / each).exists()]
     if existing:
         raise CliError(
@@ -170,7 +171,7 @@ def init(
     except JournalError as error:
         raise CliError(error.message, *error.hints) from None
     except (ConfigError, VaultError) as error:
-        _undo(data_dir)
+        _undo(data_dir, was_there=was_there)
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from None
     click.echo(f"made a node in {data_dir}: {CONFIG_FILE}, {POLICY_FILE}, {VAULT_FILE}")
     click.echo(f"it trades {prices}")
@@ -218,9 +219,11 @@ def _make_vault(data_dir: Path, key_file: Path | None, passphrase: VaultKey | No
     return made
 
 
-def _undo(data_dir: Path) -> None:
+def _undo(data_dir: Path, *, was_there: bool) -> None:
     for each in (CONFIG_FILE, POLICY_FILE):
         (data_dir / each).unlink(missing_ok=True)
+    if not was_there and data_dir.exists() and not any(data_dir.iterdir()):
+        data_dir.rmdir()
 
 
 def _asked(asking: bool, question: str, option: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,4 +19,17 @@ data_dir: Callable[[F], F] = click.option(
     show_envvar=True,
     help="The node's own directory.",
 )
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and none of those that are no numbers."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number to reckon with", param, ctx)
+        return number
+
+
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

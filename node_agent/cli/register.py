@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,11 @@ from node_protocol.refusals import Code, Malformed
 _ASK_OPERATOR: Final = (
     "ask the server's operator for a new token: one serves once, and for an hour unless made otherwise"
 )
+_HINTS: Final[Mapping[str, str]] = {
+    Code.REVOKED: _ASK_OPERATOR,
+    Code.RATE_LIMITED: "try again in a while, with the same token",
+    Code.UNAVAILABLE: "try again in a while, with the same token",
+}
 
 
 @click.command()
@@ -132,7 +138,7 @@ def _token(token: str | None, token_file: Path | None) -> str:
 def _refused(refused: ServerRefused) -> CliError:
     problem = refused.problem
     said = f"the server refused the enrolment: {problem.code}" + (f" ({problem.detail})" if problem.detail else "")
-    hint = _ASK_OPERATOR if problem.code == Code.REVOKED else "ask the server's operator"
+    hint = _HINTS.get(problem.code, "ask the server's operator")
     return CliError(said, hint, exit_code=Exit.REFUSED)
 
 
@@ -145,6 +151,6 @@ def _fault(fault: LineFault) -> CliError:
         return CliError(fault.message, "is this the right URL, and is the server up?", exit_code=Exit.UNREACHABLE)
     return CliError(
         f"cannot reach the server: {fault.message}",
-        "is it up, and is the URL right? the token is not spent: do it again",
+        "is it up, and is the URL right? do it again, with the same token",
         exit_code=Exit.UNREACHABLE,
     )

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from node_agent.cli import options
-from node_agent.cli.errors import CliError
+from node_agent.cli.errors import CliError, Exit
 from node_agent.core.orders import Order, fields
-from node_agent.journal import JOURNAL_FILE, Journal, JournalError
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError, JournalMissing
 from node_agent.lock import is_held
 
 
@@ -23,6 +23,8 @@ def status(data_dir: Path, as_json: bool) -> None:
     try:
         with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
             facts = _facts(data_dir, journal)
+    except JournalMissing as error:
+        raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
     except JournalError as error:
         raise CliError(error.message, *error.hints) from error
     if as_json:
@@ -68,7 +70,7 @@ def _facts(data_dir: Path, journal: Journal) -> dict[str, Any]:
 
 
 def _order(order: Order) -> dict[str, Any]:
-    return {**fields(order), "state": str(order.state)}
+    return {**fields(order), "reduce_only": order.reduce_only, "state": str(order.state)}
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,12 +1,16 @@
 """What the server asks for: each command once, in its time, and only as far as the owner's limits let it.
 
 Order of the checks, the first that fails being the rule that is reported: seen before (nothing happens, not even a
-report), `expired`, `unknown_command`, `malformed`, `server_commands`, then the command's own. Every command that is not
-carried out is told so by an event; every one that was dealt with is written down as done in the same append.
+report), `expired`, `unknown_command`, `malformed`, `server_commands`, then the command's own. What became of a command
+is told by an event that names it; one that was dealt with is written down as done in the same append.
+
+Commands come in an order that means something: an order that only reduces waits until the orders of its symbol that are
+on their way have been answered, and orders behind it wait with it. A rotation of the key is done when it has ended.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from node_agent.core.account import read_balances
@@ -31,16 +35,47 @@ from node_protocol.messages import (
 )
 from node_protocol.refusals import Malformed
 
+_IN_THEIR_ORDER: Final = frozenset(("order.place", "orders.cancel_all"))
+"""Commands that do not overtake one that waits."""
 _HOUSEKEEPING: Final = frozenset(("key.rotate", "account.report"))
 """Commands that neither trade nor stop trading: the owner's word on server commands is not about them."""
 
 
-def take_command(turn: Turn, command: Command) -> None:
-    """Carry one command out, or say why not. While the node is stopping it is left for the next start."""
-    if command.id in turn.state.commands or turn.state.stopping:
+def take_commands(turn: Turn, commands: Iterable[Command] = ()) -> None:
+    """Take those that waited, and these behind them; what must still wait is kept. Of a node that is stopping nothing
+    is taken: the next start finds them in the journal.
+    """
+    if turn.state.stopping:
         return
-    turn.done(command.id)
+    found = (*turn.state.waiting, *commands)
+    waiting: list[Command] = []
+    for command in found:
+        if command.type in _IN_THEIR_ORDER and (waiting or _must_wait(turn, command)):
+            waiting.append(command)
+        elif command.id not in turn.state.commands:
+            _take(turn, command)
+    if found:
+        turn.change(waiting=tuple(waiting))
+
+
+def end_rotation(turn: Turn, command_id: str, failed: str | None) -> None:
+    """A rotation that a command asked for is over."""
+    turn.done(command_id)
+    text = "the node key was rotated" if failed is None else f"no new node key: {failed}"
+    turn.report("node.note", text=text, command_id=command_id)
+
+
+def _must_wait(turn: Turn, command: Command) -> bool:
+    """Whether an order that reduces would be weighed before the position that it is to reduce is known."""
+    if command.data.get("reduce_only") is not True or turn.at >= command.expires_at:
+        return False
+    return any(order.on_its_way and order.symbol == command.data.get("symbol") for order in turn.state.orders.values())
+
+
+def _take(turn: Turn, command: Command) -> None:
+    """Carry one command out, or say why not."""
     if turn.at >= command.expires_at:
+        turn.done(command.id)
         turn.report("command.expired", command_id=command.id, rule="expired")
         return
     try:
@@ -60,33 +95,45 @@ def take_command(turn: Turn, command: Command) -> None:
 
 
 def _carry_out(turn: Turn, command: Command, data: CommandData) -> None:
+    if command.type == "key.rotate" and turn.state.can_rotate_key:
+        turn.begun(command.id)
+        turn.do(RotateKey(command.id))
+        return
+    rule = _tried(turn, command, data)
+    if rule is not None:
+        _refused(turn, command, rule)
+        return
+    turn.done(command.id)
+    if not isinstance(data, OrderPlace):  # an order's own events name its command
+        turn.report("node.note", text=f"carried out: {command.type}", command_id=command.id)
+
+
+def _tried(turn: Turn, command: Command, data: CommandData) -> str | None:
+    """Do what is asked. Returns the rule by which it was not done."""
     if isinstance(data, OrderPlace):
         source = Source(wanted_until=command.expires_at, command_id=command.id)
-        rule = propose(turn, data.exchange, _request(command, data), source)
-        if rule is not None:
-            _refused(turn, command, rule)
-    elif isinstance(data, OrderCancel):
-        _cancel_one(turn, command, data)
-    elif isinstance(data, CancelAll):
+        return propose(turn, data.exchange, _request(command, data), source)
+    if isinstance(data, OrderCancel):
+        return _cancel_one(turn, data)
+    if isinstance(data, CancelAll):
         _cancel_all(turn, data)
-    elif isinstance(data, TradingSwitch):
-        _switch(turn, command, data)
-    elif command.type == "account.report":
+        return None
+    if isinstance(data, TradingSwitch):
+        return _switch(turn, command, data)
+    if command.type == "account.report":
         read_balances(turn)
-    elif turn.state.can_rotate_key:
-        turn.do(RotateKey(command.id))
-    else:
-        _refused(turn, command, "unsupported")
+        return None
+    return "unsupported"
 
 
-def _cancel_one(turn: Turn, command: Command, data: OrderCancel) -> None:
+def _cancel_one(turn: Turn, data: OrderCancel) -> str | None:
     order = turn.state.orders.get(data.client_order_id)
     if order is None:
-        _refused(turn, command, "no_such_order")
-    elif order.ended:
-        _refused(turn, command, "order_ended")
-    else:
-        cancel(turn, order)
+        return "no_such_order"
+    if order.ended:
+        return "order_ended"
+    cancel(turn, order)
+    return None
 
 
 def _cancel_all(turn: Turn, data: CancelAll) -> None:
@@ -95,14 +142,14 @@ def _cancel_all(turn: Turn, data: CancelAll) -> None:
             cancel(turn, order)
 
 
-def _switch(turn: Turn, command: Command, data: TradingSwitch) -> None:
+def _switch(turn: Turn, command: Command, data: TradingSwitch) -> str | None:
     if command.type == "trading.pause":
         pause(turn, PAUSED_BY_SERVER, by="server", reason=data.reason or "the server asked for it")
-        return
+        return None
     lift(turn, PAUSED_BY_SERVER, by="server")
-    if turn.state.pauses:
-        held_by = PAUSED_BY_OWNER if PAUSED_BY_OWNER in turn.state.pauses else next(iter(turn.state.pauses))
-        _refused(turn, command, held_by)
+    if not turn.state.pauses:
+        return None
+    return PAUSED_BY_OWNER if PAUSED_BY_OWNER in turn.state.pauses else next(iter(turn.state.pauses))
 
 
 def _request(command: Command, data: OrderPlace) -> OrderRequest:
@@ -141,5 +188,6 @@ def _refuse_order(turn: Turn, command: Command, data: OrderPlace) -> None:
 
 
 def _refused(turn: Turn, command: Command, rule: str, *, detail: str | None = None) -> None:
+    turn.done(command.id)
     more = {} if detail is None else {"detail": detail}
     turn.report("command.refused", command_id=command.id, rule=rule, **more)

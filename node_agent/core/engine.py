@@ -12,7 +12,7 @@ from typing import assert_never
 
 from node_agent.core import events
 from node_agent.core.account import take_balances, take_price
-from node_agent.core.commands import take_command
+from node_agent.core.commands import end_rotation, take_commands
 from node_agent.core.effects import Cancel, Effect
 from node_agent.core.execution import (
     reconcile,
@@ -39,8 +39,7 @@ def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ..
             if take_price(turn, event.candle) and not state.stopping:
                 ask_strategies(turn, event.candle)
         case events.CommandsArrived():
-            for command in event.commands:
-                take_command(turn, command)
+            take_commands(turn, event.commands)
         case events.Started():
             _start(turn, event)
         case events.Stopping():
@@ -50,11 +49,12 @@ def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ..
         case events.PolicyRead():
             _take_policy(turn, event.policy)
         case events.KeyRotationEnded():
-            turn.note("the node key was rotated" if event.failed is None else f"no new node key: {event.failed}")
+            end_rotation(turn, event.command_id, event.failed)
         case events.Suspended() | events.ServerSeen() | events.OwnerPaused() | events.OwnerResumed():
             _switch(turn, event)
         case _:
             _about_an_order(turn, event)
+            take_commands(turn)
     return turn.finish()
 
 

@@ -67,7 +67,7 @@ def restored(
             for symbol, held in (facts.get("holdings") or {}).items()
         },
         pauses={
-            each["rule"]: Pause(each["rule"], each["by"], each["reason"], datetime.fromisoformat(each["since"]))
+            each["rule"]: Pause(each["rule"], each["by"], each["reason"], parse_time(each["since"]))
             for each in facts.get("pauses") or ()
         },
         prices={symbol: Decimal(price) for symbol, price in seen.get("prices", {}).items()},

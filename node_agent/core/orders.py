@@ -190,6 +190,12 @@ class Order:
         return self.state in ENDED
 
     @property
+    def on_its_way(self) -> bool:
+        """Whether the exchange is still to answer for it, or to tell the fills behind what it answered."""
+        answered = self.state is not OrderState.SUBMITTING or self.unsent
+        return not self.ended and not (answered and self.told is None)
+
+    @property
     def remaining(self) -> Decimal:
         """What may still trade; nothing once it has ended."""
         return Decimal(0) if self.ended else max(self.amount - self.filled, Decimal(0))

@@ -14,6 +14,7 @@ from node_agent.core.orders import Move, Order, OrderState
 from node_agent.core.risk import adding_risk
 from node_agent.core.state import Pause
 from node_agent.core.turn import Turn
+from node_protocol.encoding import format_time
 
 
 def pause(turn: Turn, rule: str, *, by: str, reason: str) -> None:
@@ -58,6 +59,6 @@ def cancel(turn: Turn, order: Order) -> None:
 def stored(pauses: Any) -> list[dict[str, str]]:
     """The pauses as the JSON value that the journal keeps."""
     return [
-        {"rule": each.rule, "by": each.by, "reason": each.reason, "since": each.since.isoformat()}
+        {"rule": each.rule, "by": each.by, "reason": each.reason, "since": format_time(each.since)}
         for each in pauses.values()
     ]

@@ -12,6 +12,7 @@ from node_agent.core.market import Market
 from node_agent.core.orders import Order
 from node_agent.core.policy import NOTHING, Policy
 from node_agent.strategies.interface import Strategy
+from node_protocol.messages import Command
 
 PAUSED_BY_OWNER: Final = "paused_by_owner"
 PAUSED_BY_SERVER: Final = "paused_by_server"
@@ -80,6 +81,8 @@ class State:
     """By symbol."""
     commands: frozenset[str] = frozenset()
     """Ids of commands that were dealt with since the process began; earlier ones the journal keeps back."""
+    waiting: tuple[Command, ...] = ()
+    """Commands that orders under way hold up, in their order; after a crash the journal gives them again."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """By rule."""
     prices: Mapping[str, Decimal] = field(default_factory=dict)

@@ -68,6 +68,10 @@ class Turn:
         self._done.append(command_id)
         self.change(commands=self.state.commands | {command_id})
 
+    def begun(self, command_id: str) -> None:
+        """Take a command as seen, though it is not done yet: after a crash it is begun again."""
+        self.change(commands=self.state.commands | {command_id})
+
     def report(self, type_: str, /, **data: Any) -> None:
         """Tell the server."""
         self._reports.append(Report(type_, data))

@@ -66,6 +66,18 @@ class State:
         self.breaches: list[str] = []
         self.script: list[str] = []
         self.digests: dict[str, dict[str, str]] = {}
+        self.gap_member = "last_seq"
+        self.rotations: list[str] = []
+        self.lose_rotations = 0
+        self.holds = True
+
+    def agree(self, key_id: str, current: str, public: str) -> str:
+        """Come to the key of this name with whoever holds the current one; our half of it."""
+        theirs, ours = unb64url(public), self.private.public_key().public_bytes_raw()
+        shared = self.private.exchange(X25519PublicKey.from_public_bytes(theirs))
+        info = b"\0".join((b"trading-node/v1/node-key", key_id.encode(), theirs + ours))
+        self.keys[key_id] = HKDF(SHA256(), 32, self.keys[current], info).derive(shared)
+        return b64url(ours)
 
     def breach(self, what: str) -> None:
         self.breaches.append(what)
@@ -107,7 +119,8 @@ class Handler(BaseHTTPRequestHandler):
             self.plain({"salt_id": "outsider", "salt": b64url(self.state.salt)})
         else:
             with self.state.lock:
-                told = {name: getattr(self.state, name) for name in ("events", "syncs", "breaches", "issued", "script")}
+                names = ("events", "syncs", "breaches", "issued", "script", "rotations")
+                told = {name: getattr(self.state, name) for name in names}
                 self.plain(told | {"done": sorted(self.state.done)})
 
     def do_POST(self) -> None:
@@ -117,6 +130,9 @@ class Handler(BaseHTTPRequestHandler):
                 asked = json.loads(body)
                 self.state.commands.extend(asked.get("commands", ()))
                 self.state.script.extend(asked.get("script", ()))
+                self.state.gap_member = asked.get("gap_member", self.state.gap_member)
+                self.state.holds = asked.get("holds", self.state.holds)
+                self.state.lose_rotations = asked.get("lose_rotations", self.state.lose_rotations)
                 self.state.lock.notify_all()
             self.plain({})
             return
@@ -134,6 +150,8 @@ class Handler(BaseHTTPRequestHandler):
         message = json.loads(body)
         if enrols:
             self.enrol(request, message, key_id)
+        elif self.path == "/v1/keys":
+            self.rotate(request, message, key_id)
         else:
             self.sync(request, message, key_id)
 
@@ -169,21 +187,36 @@ class Handler(BaseHTTPRequestHandler):
         with state.lock:
             if set(message) != {"protocol", "name", "public_key", "agent", "replaces", "fingerprint"}:
                 state.breach(f"members of an enrolment: {sorted(message)}")
-            theirs = unb64url(message["public_key"])
-            shared = state.private.exchange(X25519PublicKey.from_public_bytes(theirs))
-            ours = state.private.public_key().public_bytes_raw()
-            node_key_id = f"{NODE_ID}.1"
-            info = b"\0".join((b"trading-node/v1/node-key", node_key_id.encode(), theirs + ours))
-            state.keys[node_key_id] = HKDF(SHA256(), 32, state.keys[key_id], info).derive(shared)
             answer = {
                 "protocol": 1,
                 "node_id": NODE_ID,
-                "key_id": node_key_id,
-                "public_key": b64url(ours),
+                "key_id": f"{NODE_ID}.1",
+                "public_key": state.agree(f"{NODE_ID}.1", key_id, message["public_key"]),
                 "ticket": state.issued,
                 "server_time": now(),
             }
         self.signed(request, answer, key_id, 201)
+
+    def rotate(self, request: httpx.Request, message: dict[str, Any], key_id: str) -> None:
+        state = self.state
+        with state.lock:
+            if set(message) != {"protocol", "ticket", "public_key"}:
+                state.breach(f"members of a rotation: {sorted(message)}")
+            if message["ticket"] not in (state.issued, state.shown):
+                state.breach("a rotation with a void ticket")
+            state.rotations.append(key_id)
+            new = f"{NODE_ID}.{len(state.keys)}"
+            answer = {
+                "protocol": 1,
+                "key_id": new,
+                "public_key": state.agree(new, key_id, message["public_key"]),
+                "server_time": now(),
+            }
+            lost = len(state.rotations) <= state.lose_rotations
+        if lost:
+            self.close_connection = True
+        else:
+            self.signed(request, answer, key_id, 200)
 
     def sync(self, request: httpx.Request, message: dict[str, Any], key_id: str) -> None:
         state = self.state
@@ -192,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
             deadline = time.monotonic() + message["wait"]
             while gap is None and not self.open_commands() and not state.script:
                 left = deadline - time.monotonic()
-                if left <= 0 or message["events"] or message["done_commands"]:
+                if left <= 0 or message["events"] or message["done_commands"] or not state.holds:
                     break
                 state.lock.wait(min(left, 0.2))
             act = state.script.pop(0) if state.script else ""
@@ -204,7 +237,7 @@ class Handler(BaseHTTPRequestHandler):
                 "commands": self.open_commands(),
             }
         if gap is not None:
-            self.signed(request, {"code": "event_gap", "last_seq": gap, "status": 409}, key_id, 409)
+            self.signed(request, {"code": "event_gap", state.gap_member: gap, "status": 409}, key_id, 409)
         elif act == "lose":
             self.close_connection = True
         elif act == "forget":
@@ -251,7 +284,8 @@ class Handler(BaseHTTPRequestHandler):
         if len(message["events"]) > 500 or not 0 <= message["wait"] <= 25:
             state.breach("events or wait out of bounds")
         self.check_fingerprint(message["fingerprint"])
-        state.syncs.append({name: message[name] for name in ("session", "request", "ticket", "wait", "done_commands")})
+        noted = {name: message[name] for name in ("session", "request", "ticket", "wait", "done_commands")}
+        state.syncs.append(noted | {"at": time.monotonic()})
         gap = state.check_events(message["events"])
         if gap is None:
             state.shown = message["ticket"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import subprocess
@@ -40,17 +41,19 @@ class Outsider:
         facts: dict[str, Any] = httpx.get(f"{self.url}/control", trust_env=False).json()
         return facts
 
+    def control(self, **settings: Any) -> None:
+        httpx.post(f"{self.url}/control", json=settings, trust_env=False)
+
     def script(self, *acts: str) -> None:
         """Say what the next answers are to be like, and wait until they were given."""
-        httpx.post(f"{self.url}/control", json={"script": acts}, trust_env=False)
+        self.control(script=acts)
         until(lambda: True if not self.told()["script"] else None, f"the node to ask for {acts}")
 
     def command(self, kind: str, data: dict[str, Any], expires: str = "2099-01-01T00:00:00.000Z") -> str:
         """Give a command; its id."""
         command_id = f"cmd_{os.urandom(8).hex()}"
         command = {"id": command_id, "issued_at": "2026-01-01T00:00:00.000Z", "expires_at": expires}
-        asked = {"commands": [command | {"type": kind, "data": data}]}
-        httpx.post(f"{self.url}/control", json=asked, trust_env=False)
+        self.control(commands=[command | {"type": kind, "data": data}])
         return command_id
 
     def events(self, kind: str, command_id: str | None = None) -> list[dict[str, Any]]:
@@ -172,7 +175,11 @@ def test_reports_go_on_without_a_gap_after_the_node_was_killed(outsider: Outside
     assert facts["breaches"] == []
 
 
-def test_a_server_that_lost_events_gets_them_again_from_where_it_ends(outsider: Outsider, node: NodeDir) -> None:
+@pytest.mark.parametrize("member", ["last_seq", "acked_through"])
+def test_a_server_that_lost_events_gets_them_again_in_whatever_words_it_says_so(
+    outsider: Outsider, node: NodeDir, member: str
+) -> None:
+    outsider.control(gap_member=member)
     with NodeProcess(node) as process:
         outsider.event("node.started")
         outsider.event("account.snapshot")
@@ -197,3 +204,59 @@ def test_no_answer_of_a_kind_makes_the_node_lose_a_report(outsider: Outsider, no
     assert facts["breaches"] == []
     assert [event["seq"] for event in facts["events"]] == list(range(1, len(facts["events"]) + 1))
     assert node.status()["events"]["pending"] == 0
+
+
+def test_protection_sent_along_with_an_entry_finds_the_position(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        outsider.script("unsigned")  # so that both come with one answer
+        sent = {
+            "issued_at": "2026-01-01T00:00:00.000Z",
+            "expires_at": "2099-01-01T00:00:00.000Z",
+            "type": "order.place",
+        }
+        stop = order("0.01", side="sell", type="stop", stop_price="30000") | {"reduce_only": True}
+        both = [sent | {"id": "cmd_entry", "data": order("0.01")}, sent | {"id": "cmd_stop", "data": stop}]
+        outsider.control(commands=both)
+        outsider.event("order.filled", "cmd_entry")
+        outsider.event("order.open", "cmd_stop")
+        process.stop()
+    assert outsider.events("intent.refused") == []
+    assert outsider.told()["breaches"] == []
+
+
+def test_a_rotation_whose_answers_are_lost_is_tried_again_until_one_arrives(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        outsider.control(lose_rotations=2)
+        rotate = outsider.command("key.rotate", {})
+        assert outsider.event("node.note", rotate)["text"] == "the node key was rotated"
+        until(lambda: True if rotate in outsider.told()["done"] else None, "the rotation to be told as done")
+        process.stop()
+    facts = outsider.told()
+    assert len(facts["rotations"]) == 3
+    assert len(set(facts["rotations"])) == 1, "each lost answer leaves the node under its old key"
+    assert node.status()["key_id"].endswith(".4")
+    assert facts["breaches"] == []
+
+
+def test_every_command_that_was_carried_out_is_named_by_an_event(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        for kind in ("orders.cancel_all", "trading.pause", "trading.resume", "account.report"):
+            assert outsider.event("node.note", outsider.command(kind, {}))["text"] == f"carried out: {kind}"
+        process.stop()
+
+
+def test_a_server_that_holds_nothing_is_not_asked_without_pause(outsider: Outsider, node: NodeDir) -> None:
+    outsider.control(holds=False)
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        asked = until(lambda: held if len(held := waiting(outsider)) > 4 else None, "some requests that may be held")
+        process.stop()
+    assert min(after - before for before, after in itertools.pairwise(asked)) > 0.3
+
+
+def waiting(outsider: Outsider) -> list[float]:
+    """When requests came that may be held."""
+    return [each["at"] for each in outsider.told()["syncs"] if each["wait"] > 0]

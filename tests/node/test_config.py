@@ -97,7 +97,7 @@ def test_a_directory_without_a_node_says_how_to_make_one(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("daily_loss =", "dayly_loss =", "daily_loss: missing"),
+        ("daily_loss =", "dayly_loss =", "dayly_loss: no such key"),
         ('price_collar = "0.20"', 'price_collar = "1.5"', "price_collar: less than or equal to 1"),
         ('max_order_notional = "1000"', "max_order_notional = 999.5", "max_order_notional: write it in quotes"),
         ("server_commands = true", 'server_commands = "yes"', "server_commands: a valid boolean"),

@@ -14,6 +14,7 @@ from node_agent.core.ids import order_of_command
 from node_agent.core.market import ExchangeStatus, OrderRequest
 from node_agent.core.orders import OrderState
 from node_agent.strategies import MaTrend
+from node_protocol.messages import Command
 from tests.node.values import START, Node, candle, command, fill, limits, place, told
 
 S = ExchangeStatus
@@ -163,6 +164,56 @@ def test_an_account_report_is_made_of_what_the_exchange_tells() -> None:
 def test_a_key_is_rotated_when_the_uplink_can() -> None:
     node = Node(can_rotate_key=True)
     assert effects.RotateKey("cmd_k") in node.take(events.CommandsArrived((command("k", "key.rotate"),), START))
+
+
+def test_a_rotation_is_done_when_it_has_ended() -> None:
+    node = Node(can_rotate_key=True)
+    node.order(command("k", "key.rotate"), command("k", "key.rotate"))
+    assert node.done.count(effects.RotateKey("cmd_k")) == 1
+    assert not any(append.commands_done for append in node.appends)
+    node.take(events.KeyRotationEnded(START, "cmd_k"))
+    assert node.appends[-1].commands_done == ("cmd_k",)
+    assert node.last("node.note") == {"text": "the node key was rotated", "command_id": "cmd_k"}
+
+
+def protection(name: str, *, lives: float = 300) -> Command:
+    return place(name, "sell", lives=lives, type="stop", stop_price="39000", reduce_only=True)
+
+
+def test_an_order_that_reduces_waits_for_the_entry_before_it_and_for_its_fills() -> None:
+    node = ready()
+    (entry,) = node.order(place("a"), protection("b"))
+    assert [append.commands_done for append in node.appends if append.commands_done] == [("cmd_a",)]
+    node.tell(entry, S.FILLED)
+    assert len(node.state.waiting) == 1
+    wanted = node.take(events.FillTold(START, fill(entry, "t", 40000)))
+    assert [each.request.reduce_only for each in wanted if isinstance(each, effects.Submit)] == [True]
+    assert not node.state.waiting
+
+
+def test_an_order_that_reduces_is_judged_once_the_entry_has_failed() -> None:
+    node = ready()
+    (entry,) = node.order(place("a"), protection("b"))
+    node.take(events.SubmitFailed(START, entry.client_order_id, Failure.REFUSED, "no"))
+    assert node.last("command.refused") == {"command_id": "cmd_b", "rule": "reduce_only"}
+
+
+def test_what_comes_behind_a_waiting_order_waits_too_save_what_stops_trading() -> None:
+    node = ready()
+    (entry,) = node.order(place("a"), protection("b"), command("c", "orders.cancel_all"), command("d", "trading.pause"))
+    assert [each.id for each in node.state.waiting] == ["cmd_b", "cmd_c"]
+    assert node.state.pauses
+    node.fill(entry, "t", 40000)
+    assert not node.state.waiting
+    assert state_of(node, replace(entry, client_order_id=order_of_command("cmd_b"))) is OrderState.SUBMITTING
+    assert node.state.orders[order_of_command("cmd_b")].cancel_wanted
+
+
+def test_an_order_that_has_waited_too_long_is_told_as_expired() -> None:
+    node = ready()
+    (entry,) = node.order(place("a"), protection("b", lives=5))
+    node.take(events.OrderTold(START + timedelta(seconds=6), told(entry, S.OPEN)))
+    assert node.last("command.expired")["command_id"] == "cmd_b"
 
 
 # Cancels.

@@ -90,7 +90,7 @@ def test_a_value_that_cannot_be_is_told_and_nothing_is_made(
     words: list[str | Path], tmp_path: Path, option: str, value: str, said: str
 ) -> None:
     assert said in told(node_agent(*words, option, value), 2)
-    assert not [path for path in tmp_path.glob("node/*") if path.suffix in (".toml", ".json")]
+    assert not (tmp_path / "node").exists()
 
 
 def test_a_passphrase_opens_the_vault_where_no_key_file_is_named(words: list[str | Path], tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ def test_behind_the_end_of_the_recording_the_last_price_stands(node: NodeDir) ->
         ("2026-01-01T00:00:00Z", True),
         ("1767225600000", True),
         ("1767225600", False),
+        ("1767225600.0", False),
+        ("1767225600000000", False),
+        ("1767225600000000000", True),
     ],
 )
 def test_recordings_are_read_in_each_of_their_forms(tmp_path: Path, stamp: str, zipped: bool) -> None:
@@ -138,6 +141,12 @@ def test_recordings_are_read_in_each_of_their_forms(tmp_path: Path, stamp: str, 
     [candle] = candles.read(path, "BTC/USD", volume_in_quote=True)
     assert candle.at == datetime(2026, 1, 1, tzinfo=UTC)
     assert (candle.close, candle.volume) == (D(101), D(2))
+
+
+def test_a_recording_may_have_a_mark_of_byte_order_and_empty_lines_and_be_packed_under_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + f"{HEADER}{ROWS}\n\n".encode()))
+    assert len(list(candles.read(path, "BTC/USD", volume_in_quote=False))) == len(ROWS.splitlines())
 
 
 @pytest.mark.parametrize(

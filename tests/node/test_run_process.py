@@ -222,7 +222,12 @@ def test_a_journal_of_a_newer_version_is_left_alone(node: Path) -> None:
 
 def test_a_directory_without_a_node_is_said(tmp_path: Path) -> None:
     says(agent("run", tmp_path / "nowhere"), 2, "config.toml", "init")
-    says(agent("status", tmp_path / "nowhere"), 1, "no journal", "init")
+    says(agent("status", tmp_path / "nowhere"), 2, "no journal", "init")
+
+
+@pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1", "fast"])
+def test_a_speed_that_is_none_is_wrong_usage(node: Path, speed: str) -> None:
+    says(agent("run", node, "--speed", speed), 2, "--speed")
 
 
 def test_a_missing_directory_option_is_wrong_usage() -> None:

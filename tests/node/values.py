@@ -54,10 +54,10 @@ def command(name: str, type_: str = "order.place", *, lives: float = 300, **data
     )
 
 
-def place(name: str, side: str = "buy", amount: str = "0.01", **data: Any) -> Command:
+def place(name: str, side: str = "buy", amount: str = "0.01", *, lives: float = 300, **data: Any) -> Command:
     """A market order for BTC/USD on `paper`, unless `data` says otherwise."""
     fields = {"exchange": "paper", "symbol": "BTC/USD", "side": side, "type": "market", "amount": amount}
-    return command(name, **(fields | data))
+    return command(name, lives=lives, **(fields | data))
 
 
 def told(request: OrderRequest, status: ExchangeStatus, filled: D | None = None) -> ExchangeOrder:

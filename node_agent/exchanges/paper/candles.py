@@ -9,24 +9,28 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from node_agent.config import ConfigError
 from node_agent.core.market import Candle
+from node_protocol.refusals import Malformed
 
 _COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
-_EPOCH: Final = re.compile(r"(\d{9,11})(\d{3})?", re.ASCII)
-_HINT: Final = f"the file has the columns {', '.join(_COLUMNS)}, in this order or named in its first line"
+_EPOCH: Final = re.compile(r"(\d{9,20})(?:\.0+)?", re.ASCII)
+_GZIP: Final = b"\x1f\x8b"
+_HINT: Final = f"the file has {', '.join(_COLUMNS)} between commas, in this order or as its first line names them"
+_TIME_HINT: Final = "times are like 2021-12-31 23:01:00, in UTC, or count from the epoch"
 
 
 def read(path: Path, symbol: str, *, volume_in_quote: bool) -> Iterator[Candle]:
     """The candles of a recording, in order. Raises ConfigError, naming file and line, for what is none.
 
-    Times are UTC: `2021-12-31 23:01:00`, ISO with `T` and `Z`, or seconds or milliseconds since the epoch.
+    Times are UTC: `2021-12-31 23:01:00`, ISO with `T` and `Z`, or counted from the epoch in seconds, or in their
+    thousandths, millionths or billionths.
     """
     before: datetime | None = None
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with _opened(path) as file:
             rows = csv.reader(file)
             columns = list(_COLUMNS)
             for line, row in enumerate(rows, start=1):
@@ -34,6 +38,8 @@ def read(path: Path, symbol: str, *, volume_in_quote: bool) -> Iterator[Candle]:
                     columns = header
                     if missing := [name for name in _COLUMNS if name not in columns]:
                         raise ConfigError(f"{path}: no column {missing[0]}", _HINT)
+                    continue
+                if not row:
                     continue
                 candle = _candle(dict(zip(columns, row, strict=False)), symbol, f"{path}:{line}", volume_in_quote)
                 if before is not None and candle.at <= before:
@@ -55,6 +61,8 @@ def _candle(row: dict[str, str], symbol: str, where: str, volume_in_quote: bool)
         at = _time(row["timestamp"])
     except KeyError as error:
         raise ConfigError(f"{where}: no {error.args[0]}", _HINT) from None
+    except Malformed as error:
+        raise ConfigError(f"{where}: {error}", _TIME_HINT) from None
     except (ValueError, InvalidOperation, OverflowError):
         raise ConfigError(f"{where}: not a candle", _HINT) from None
     sane = all(price.is_finite() and price > 0 for price in prices.values()) and volume.is_finite() and volume >= 0
@@ -65,8 +73,23 @@ def _candle(row: dict[str, str], symbol: str, where: str, volume_in_quote: bool)
     return Candle(symbol=symbol, at=at, volume=volume / prices["close"] if volume_in_quote else volume, **prices)
 
 
+def _opened(path: Path) -> TextIO:
+    """A file's text, unpacked where it is packed, whatever its name says, and without a mark of byte order."""
+    with path.open("rb") as file:
+        packed = path.suffix == ".gz" or file.read(2) == _GZIP
+    return gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig")
+
+
 def _time(text: str) -> datetime:
-    if epoch := _EPOCH.fullmatch(text.strip()):
-        return datetime.fromtimestamp(int(epoch[1]), UTC) + timedelta(milliseconds=int(epoch[2] or 0))
-    moment = datetime.fromisoformat(text.strip())
+    text = text.strip()
+    try:
+        if epoch := _EPOCH.fullmatch(text):
+            # Eleven digits of seconds last until the year 5138, so the count tells the unit.
+            digits = epoch[1]
+            unit = 1000 ** ((len(digits) - 9) // 3)
+            seconds, rest = divmod(int(digits), unit)
+            return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest * 10**6 // unit)
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        raise Malformed(f"{text[:40]!r} is no time") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
