@@ -261,9 +261,8 @@ class Demo:
             shown = self._programs.json(
                 "control-plane", "nodes", "show", "--data-dir", str(self._server_dir), self._node_id
             )
-            if shown["state"] != "suspended" or not shown["alerts"]:
-                return None
-            return f"409 {shown['alerts'][0]['code']}, suspended"
+            forks = [alert["code"] for alert in shown["alerts"] if alert["evidence"].get("suspends")]
+            return f"409 {forks[0]}, suspended" if shown["state"] == "suspended" and forks else None
 
         answer = wait_until("the copy to be noticed", suspended, within=MAX_WAIT + 20)
         self._attacked(

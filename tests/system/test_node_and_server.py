@@ -109,15 +109,14 @@ def test_a_copy_beside_the_original_suspends_the_node_and_stops_new_risk(
 
         def suspended() -> dict[str, Any] | None:
             shown = json_of("nodes", "show", "--data-dir", server.data_dir, node_id)
-            return shown if shown["state"] == "suspended" and shown["alerts"] else None
+            forks = [alert["evidence"] for alert in shown["alerts"] if alert["evidence"].get("suspends")]
+            return forks[0] if shown["state"] == "suspended" and forks else None
 
-        shown = until(suspended, "the node to be suspended")
+        evidence = until(suspended, "the node to be suspended")
         until(
             lambda: True if any("suspended" in json.dumps(each.status()["pauses"]) for each in (node, copy)) else None,
             "a holder to stop new risk",
         )
-    evidence = shown["alerts"][-1]["evidence"]
-    assert evidence["suspends"]
     assert evidence["cause"] in ("copy_same_host", "rollback")
 
 
