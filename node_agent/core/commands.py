@@ -4,13 +4,16 @@ Order of the checks, the first that fails being the rule that is reported: seen 
 report), `expired`, `unknown_command`, `malformed`, `server_commands`, then the command's own. What became of a command
 is told by an event that names it; one that was dealt with is written down as done in the same append.
 
-Commands come in an order that means something: an order that only reduces waits until the orders of its symbol that are
-on their way have been answered, and orders behind it wait with it. A rotation of the key is done when it has ended.
+An order that only reduces waits, before all these checks, while another of its symbol is on its way: the position that
+it is to reduce is not known yet. Orders of that symbol behind it wait with it; all else overtakes, and a cancel takes
+out what waits. Nothing waits longer than half a minute, or than its own time. A rotation of the key is done when it has
+ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Final
 
 from node_agent.core.account import read_balances
@@ -21,7 +24,7 @@ from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
 from node_agent.core.orders import Order
 from node_agent.core.pauses import cancel, lift, pause
 from node_agent.core.policy import Verdict
-from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER
+from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, Waiting
 from node_agent.core.turn import Turn
 from node_protocol.messages import (
     CancelAll,
@@ -35,27 +38,26 @@ from node_protocol.messages import (
 )
 from node_protocol.refusals import Malformed
 
-_IN_THEIR_ORDER: Final = frozenset(("order.place", "orders.cancel_all"))
-"""Commands that do not overtake one that waits."""
+_PATIENCE: Final = timedelta(seconds=30)
+"""How long an order waits for those before it: then it is judged by what is known."""
 _HOUSEKEEPING: Final = frozenset(("key.rotate", "account.report"))
 """Commands that neither trade nor stop trading: the owner's word on server commands is not about them."""
 
 
 def take_commands(turn: Turn, commands: Iterable[Command] = ()) -> None:
-    """Take those that waited, and these behind them; what must still wait is kept. Of a node that is stopping nothing
-    is taken: the next start finds them in the journal.
+    """Take those that waited, and these behind them; what must still wait is kept.
+
+    Of a node that is stopping nothing is taken: the next start finds them in the journal.
     """
-    if turn.state.stopping:
+    found = (*turn.state.waiting, *(Waiting(command, turn.at) for command in commands))
+    if turn.state.stopping or not found:
         return
-    found = (*turn.state.waiting, *commands)
-    waiting: list[Command] = []
-    for command in found:
-        if command.type in _IN_THEIR_ORDER and (waiting or _must_wait(turn, command)):
-            waiting.append(command)
-        elif command.id not in turn.state.commands:
-            _take(turn, command)
-    if found:
-        turn.change(waiting=tuple(waiting))
+    turn.change(waiting=())
+    for each in found:
+        if _must_wait(turn, each):
+            turn.change(waiting=(*turn.state.waiting, each))
+        elif each.command.id not in turn.state.commands:
+            _take(turn, each.command)
 
 
 def end_rotation(turn: Turn, command_id: str, failed: str | None) -> None:
@@ -65,11 +67,26 @@ def end_rotation(turn: Turn, command_id: str, failed: str | None) -> None:
     turn.report("node.note", text=text, command_id=command_id)
 
 
-def _must_wait(turn: Turn, command: Command) -> bool:
-    """Whether an order that reduces would be weighed before the position that it is to reduce is known."""
-    if command.data.get("reduce_only") is not True or turn.at >= command.expires_at:
+def _must_wait(turn: Turn, each: Waiting) -> bool:
+    """Whether an order comes too early to be judged, or behind one of its symbol that does."""
+    command = each.command
+    if command.type != "order.place" or turn.at >= min(command.expires_at, each.since + _PATIENCE):
         return False
-    return any(order.on_its_way and order.symbol == command.data.get("symbol") for order in turn.state.orders.values())
+    symbol = command.data.get("symbol")
+    if any(before.command.data.get("symbol") == symbol for before in turn.state.waiting):
+        return True
+    if command.data.get("reduce_only") is not True:
+        return False
+    return any(order.on_its_way and order.symbol == symbol for order in turn.state.orders.values())
+
+
+def _take_out(turn: Turn, taken: Callable[[Command], bool]) -> bool:
+    """Refuse those that wait and are meant, as cancelled. Whether there were any."""
+    meant = [each.command for each in turn.state.waiting if taken(each.command)]
+    turn.change(waiting=tuple(each for each in turn.state.waiting if each.command not in meant))
+    for command in meant:
+        _refused(turn, command, "cancelled")
+    return bool(meant)
 
 
 def _take(turn: Turn, command: Command) -> None:
@@ -129,7 +146,8 @@ def _tried(turn: Turn, command: Command, data: CommandData) -> str | None:
 def _cancel_one(turn: Turn, data: OrderCancel) -> str | None:
     order = turn.state.orders.get(data.client_order_id)
     if order is None:
-        return "no_such_order"
+        waited = _take_out(turn, lambda command: order_of_command(command.id) == data.client_order_id)
+        return None if waited else "no_such_order"
     if order.ended:
         return "order_ended"
     cancel(turn, order)
@@ -137,6 +155,11 @@ def _cancel_one(turn: Turn, data: OrderCancel) -> str | None:
 
 
 def _cancel_all(turn: Turn, data: CancelAll) -> None:
+    def meant(command: Command) -> bool:
+        wanted = ((data.exchange, command.data.get("exchange")), (data.symbol, command.data.get("symbol")))
+        return all(asked in (None, has) for asked, has in wanted)
+
+    _take_out(turn, meant)
     for order in list(turn.state.orders.values()):
         if data.exchange in (None, order.exchange) and data.symbol in (None, order.symbol):
             cancel(turn, order)

@@ -29,17 +29,19 @@ from node_agent.core.pauses import lift, pause
 from node_agent.core.policy import Policy
 from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, SUSPENDED, State
 from node_agent.core.turn import Turn
+from node_protocol.messages import Command
 
 
 def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ...]]:
     """The state after `event`, and what is to be done about it, in this order."""
     turn = Turn(state, event.at)
+    commands: tuple[Command, ...] = ()
     match event:
         case events.CandleClosed():
             if take_price(turn, event.candle) and not state.stopping:
                 ask_strategies(turn, event.candle)
         case events.CommandsArrived():
-            take_commands(turn, event.commands)
+            commands = event.commands
         case events.Started():
             _start(turn, event)
         case events.Stopping():
@@ -54,7 +56,7 @@ def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ..
             _switch(turn, event)
         case _:
             _about_an_order(turn, event)
-            take_commands(turn)
+    take_commands(turn, commands)
     return turn.finish()
 
 

@@ -191,9 +191,14 @@ class Order:
 
     @property
     def on_its_way(self) -> bool:
-        """Whether the exchange is still to answer for it, or to tell the fills behind what it answered."""
-        answered = self.state is not OrderState.SUBMITTING or self.unsent
-        return not self.ended and not (answered and self.told is None)
+        """Whether what it does to the position is still to be told: the exchange's answer, or the fills behind it.
+
+        A resting order has been answered for; one that fills at once or not at all is on its way until it has ended.
+        """
+        if self.ended or self.unsent:
+            return False
+        at_once = self.type is OrderType.MARKET or self.time_in_force is TimeInForce.IOC
+        return at_once or self.exchange_order_id is None or self.told is not None or self.state is OrderState.UNKNOWN
 
     @property
     def remaining(self) -> Decimal:

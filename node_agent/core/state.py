@@ -59,6 +59,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A command that waits, and since when."""
+
+    command: Command
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The node between two events."""
 
@@ -80,8 +88,8 @@ class State:
     holdings: Mapping[str, Holding] = field(default_factory=dict)
     """By symbol."""
     commands: frozenset[str] = frozenset()
-    """Ids of commands that were dealt with since the process began; earlier ones the journal keeps back."""
-    waiting: tuple[Command, ...] = ()
+    """Ids of commands that were dealt with, or begun, since the process began; earlier ones the journal keeps back."""
+    waiting: tuple[Waiting, ...] = ()
     """Commands that orders under way hold up, in their order; after a crash the journal gives them again."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """By rule."""

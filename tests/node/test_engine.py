@@ -180,40 +180,107 @@ def protection(name: str, *, lives: float = 300) -> Command:
     return place(name, "sell", lives=lives, type="stop", stop_price="39000", reduce_only=True)
 
 
+def protected(node: Node) -> tuple[OrderRequest, bool]:
+    """An entry and its protection in one answer; and whether the protection waits."""
+    (entry,) = node.order(place("a"), protection("b"))
+    return entry, [each.command.id for each in node.state.waiting] == ["cmd_b"]
+
+
+def sent_protection(node: Node) -> bool:
+    return any(isinstance(each, effects.Submit) and each.request.reduce_only for each in node.done)
+
+
 def test_an_order_that_reduces_waits_for_the_entry_before_it_and_for_its_fills() -> None:
     node = ready()
-    (entry,) = node.order(place("a"), protection("b"))
+    entry, waits = protected(node)
+    assert waits
     assert [append.commands_done for append in node.appends if append.commands_done] == [("cmd_a",)]
     node.tell(entry, S.FILLED)
-    assert len(node.state.waiting) == 1
-    wanted = node.take(events.FillTold(START, fill(entry, "t", 40000)))
-    assert [each.request.reduce_only for each in wanted if isinstance(each, effects.Submit)] == [True]
+    assert not sent_protection(node)
+    node.fill(entry, "t", 40000)
+    assert sent_protection(node)
     assert not node.state.waiting
+
+
+def test_an_entry_that_fills_in_parts_is_waited_for_to_its_end() -> None:
+    node = ready()
+    entry, _ = protected(node)
+    node.fill(entry, "t1", 40000, D("0.004"))
+    node.tell(entry, S.OPEN, D("0.004"))
+    assert not sent_protection(node)
+    node.fill(entry, "t2", 40000, D("0.006"))
+    assert sent_protection(node)
+
+
+def test_an_entry_that_may_or_may_not_exist_is_waited_for() -> None:
+    node = ready()
+    entry, _ = protected(node)
+    node.take(events.SubmitFailed(START, entry.client_order_id, Failure.UNKNOWN, "no answer"))
+    assert node.state.waiting
+    node.take(events.LookedFor(START, entry.client_order_id, Lookup(told(entry, S.FILLED))))
+    node.fill(entry, "t", 40000)
+    assert sent_protection(node)
 
 
 def test_an_order_that_reduces_is_judged_once_the_entry_has_failed() -> None:
     node = ready()
-    (entry,) = node.order(place("a"), protection("b"))
+    entry, _ = protected(node)
     node.take(events.SubmitFailed(START, entry.client_order_id, Failure.REFUSED, "no"))
     assert node.last("command.refused") == {"command_id": "cmd_b", "rule": "reduce_only"}
 
 
-def test_what_comes_behind_a_waiting_order_waits_too_save_what_stops_trading() -> None:
+def test_orders_of_the_symbol_wait_behind_one_that_waits_and_all_else_overtakes() -> None:
     node = ready()
-    (entry,) = node.order(place("a"), protection("b"), command("c", "orders.cancel_all"), command("d", "trading.pause"))
-    assert [each.id for each in node.state.waiting] == ["cmd_b", "cmd_c"]
+    protected(node)
+    node.tick(0, 3000, "ETH/USD")
+    other = place("d", amount="0.1", symbol="ETH/USD")
+    assert len(node.order(place("c"), other, command("e", "trading.pause"))) == 1
+    assert [each.command.id for each in node.state.waiting] == ["cmd_b", "cmd_c"]
     assert node.state.pauses
-    node.fill(entry, "t", 40000)
-    assert not node.state.waiting
-    assert state_of(node, replace(entry, client_order_id=order_of_command("cmd_b"))) is OrderState.SUBMITTING
-    assert node.state.orders[order_of_command("cmd_b")].cancel_wanted
 
 
-def test_an_order_that_has_waited_too_long_is_told_as_expired() -> None:
+@pytest.mark.parametrize(
+    "cancel",
+    [
+        command("x", "orders.cancel_all"),
+        command("x", "orders.cancel_all", symbol="BTC/USD"),
+        command("x", "order.cancel", client_order_id=order_of_command("cmd_b")),
+    ],
+)
+def test_a_cancel_takes_out_what_waits(cancel: Command) -> None:
     node = ready()
-    (entry,) = node.order(place("a"), protection("b", lives=5))
-    node.take(events.OrderTold(START + timedelta(seconds=6), told(entry, S.OPEN)))
-    assert node.last("command.expired")["command_id"] == "cmd_b"
+    entry, _ = protected(node)
+    node.order(cancel)
+    assert not node.state.waiting
+    assert node.last("command.refused") == {"command_id": "cmd_b", "rule": "cancelled"}
+    assert node.last("node.note")["command_id"] == "cmd_x"
+    node.fill(entry, "t", 40000)
+    assert not sent_protection(node)
+
+
+def test_a_cancel_of_another_symbol_leaves_what_waits() -> None:
+    node = ready()
+    protected(node)
+    node.order(command("x", "orders.cancel_all", symbol="ETH/USD"))
+    assert node.state.waiting
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(29, True), (30, False)])
+def test_nothing_waits_longer_than_half_a_minute(seconds: int, waits: bool) -> None:
+    node = ready()
+    protected(node)
+    node.take(events.ServerSeen(START + timedelta(seconds=seconds)))
+    assert bool(node.state.waiting) is waits
+    if not waits:
+        assert node.last("command.refused") == {"command_id": "cmd_b", "rule": "reduce_only"}
+
+
+def test_an_order_that_has_waited_past_its_own_time_is_told_as_expired() -> None:
+    node = ready()
+    node.order(place("a"), protection("b", lives=5), place("c", lives=5))
+    node.take(events.ServerSeen(START + timedelta(seconds=6)))
+    told_of = [event.data["command_id"] for event in node.reports if event.type == "command.expired"]
+    assert told_of == ["cmd_b", "cmd_c"]
 
 
 # Cancels.
