@@ -129,9 +129,7 @@ class Channel:
                 ingest.store, self._database, verified.node_id, verified.key_id, message, self._clock()
             )
             wait = 0 if stored.news else message.wait
-            found = await self._commands(verified.node_id, wait, receive)
-            if wait:
-                await asyncio.to_thread(self._not_overtaken, verified)
+            found = await self._commands(verified, wait, receive)
         answer = messages.SyncAnswer(
             protocol=PROTOCOL_VERSION,
             ticket=verified.ticket,
@@ -155,13 +153,18 @@ class Channel:
             if decision is not None:
                 evidence["suspends"] = decision.suspends
             await self._alert(sender.key.node_id, refused.code, refused.reason, evidence)
+            self._watch.wake(sender.key.node_id)
         answer = self._nodes.refuse(refused)
         if refused.code is Code.UNAVAILABLE:
             answer.headers.append(("retry-after", "5"))
         return answer
 
-    async def _commands(self, node_id: str, seconds: float, receive: Receive) -> list[messages.Command]:
-        """What the node is to do; waits for it so long, but not for a node that has gone away."""
+    async def _commands(self, verified: Verified, seconds: float, receive: Receive) -> list[messages.Command]:
+        """What the node is to do; waits for it so long, but not for a node that has gone away, or on.
+
+        Raises Refused for a request that is not its node's latest any more, and http_io.Disconnected.
+        """
+        node_id = verified.node_id
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         gone = asyncio.create_task(http_io.gone(receive))
@@ -178,6 +181,7 @@ class Channel:
                     waking.cancel()
                     if gone.done():
                         raise http_io.Disconnected
+                    await asyncio.to_thread(self._not_overtaken, verified)
         finally:
             gone.cancel()
 
@@ -198,8 +202,10 @@ class Channel:
 
     def _not_overtaken(self, verified: Verified) -> None:
         """Whether a request that was held is still its node's latest: else it brings nothing. Raises Refused."""
+        with self._database.reading() as connection:
+            revoked_at = registry.require(connection, verified.node_id).revoked_at
         state = self._store.load(verified.node_id)
-        if registry.state_of(self._database, verified.node_id) is registry.State.REVOKED:
+        if revoked_at is not None:
             raise refusals.Refused(Code.REVOKED, "revoked_while_held")
         if state is None or state.suspended_at is not None:
             raise refusals.Refused(Code.SUSPENDED, "suspended_while_held")

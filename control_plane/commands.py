@@ -132,15 +132,19 @@ class Watch:
             if not self._waiting[node_id]:
                 del self._waiting[node_id]
 
+    def wake(self, node_id: str) -> None:
+        """Has the node's held requests look again."""
+        for woken in self._waiting.get(node_id, ()):
+            woken.set()
+
     def close(self) -> None:
         """Wakes everybody; from now on nobody is to wait."""
         self.closed = True
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for waiting in self._waiting.values():
-            for woken in waiting:
-                woken.set()
+        for node_id in self._waiting:
+            self.wake(node_id)
 
     async def _look(self) -> None:
         try:
@@ -153,8 +157,7 @@ class Watch:
                     self._wake_all()
                 for node_id, number in newer:
                     self._seen = max(self._seen, number)
-                    for woken in self._waiting.get(node_id, ()):
-                        woken.set()
+                    self.wake(node_id)
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             self._looking = None

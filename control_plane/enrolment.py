@@ -78,19 +78,23 @@ def _again(connection: Connection, token: Row[Any], request: EnrollRequest, now:
 
 
 def _see_to_place(database: Database, connection: Connection, token: Row[Any], node_id: str) -> None:
-    """Whether a token lets a node take another's place: one that was made for it does, any where that one is out.
+    """Whether an enrolment may name this node as the one that it replaces.
 
-    Else whoever has a token could put out whatever node's name is known. Raises Refused.
+    A token that was made for it takes the node's place, once. A suspended node may be named with any token: that
+    is kept for the operator to see, and takes nothing from anybody. Raises Refused.
     """
+    if token.replaces == node_id:
+        try:
+            registry.see_that_none_replaced(connection, node_id)
+        except registry.Replaced as error:
+            raise Refused(Code.REVOKED, "replaced_already", detail=str(error)) from None
+        return
     try:
-        out = registry.state_of(database, node_id) is not registry.State.ACTIVE
+        suspended = registry.state_of(database, node_id) is registry.State.SUSPENDED
     except registry.UnknownNode:
         raise _invalid("replaces", "no such node has enrolled here") from None
-    if token.replaces != node_id and (token.replaces is not None or not out):
+    if token.replaces is not None or not suspended:
         raise _invalid("replaces", "this enrolment token was not made to replace that node")
-    query = select(nodes.c.node_id).where(nodes.c.replaces == node_id).limit(1)
-    if connection.execute(query).one_or_none() is not None:
-        raise Refused(Code.REVOKED, "replaced_already", detail="another node has taken that node's place already")
 
 
 def _make(
@@ -135,9 +139,9 @@ def _make(
             ticket=ticket,
         )
     )
-    if replaces is not None:
+    if token.replaces is not None:
         connection.execute(
-            update(nodes).where(nodes.c.node_id == replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
+            update(nodes).where(nodes.c.node_id == token.replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
         )
     return _answer(key_id.node_id, server_public, ticket, now)
 

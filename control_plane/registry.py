@@ -28,6 +28,23 @@ class UnknownNode(LookupError):
     """No node of this id has enrolled here."""
 
 
+class Replaced(LookupError):
+    """Another node has taken this one's place already."""
+
+    def __init__(self, node_id: str, by: str) -> None:
+        super().__init__(f"{by} has taken the place of {node_id} already")
+        self.by = by
+
+
+def see_that_none_replaced(connection: Connection, node_id: str) -> None:
+    """Raises Replaced for a node whose place was taken, and UnknownNode. Who only names it has not taken its place."""
+    if require(connection, node_id).revoked_at is None:
+        return
+    by = connection.execute(select(nodes.c.node_id).where(nodes.c.replaces == node_id).limit(1)).scalar_one_or_none()
+    if by is not None:
+        raise Replaced(node_id, by)
+
+
 def require(connection: Connection, node_id: str) -> Row[Any]:
     """The node's row. Raises UnknownNode."""
     row = connection.execute(select(nodes).where(nodes.c.node_id == node_id)).one_or_none()

@@ -26,13 +26,14 @@ def create(
 ) -> tuple[Token, datetime]:
     """A new token and when it expires.
 
-    `replaces` names the node whose place the enrolled one may take. Raises UnknownNode when there is no such node.
+    `replaces` names the node whose place the enrolled one may take. Raises UnknownNode when there is no such node, and
+    Replaced when its place was taken already.
     """
     token = Token(token_id_from(secrets.token_bytes(10)), secrets.token_bytes(KEY_BYTES))
     expires_at = now + lifetime
     with database.writing() as connection:
         if replaces is not None:
-            registry.require(connection, replaces)
+            registry.see_that_none_replaced(connection, replaces)
         connection.execute(
             insert(tokens).values(
                 token_id=token.token_id,

@@ -122,6 +122,8 @@ def failures(data_dir: Path) -> Iterator[None]:
         ) from None
     except registry.UnknownNode as error:
         raise CliError(str(error), "`control-plane nodes list` shows those that have") from None
+    except registry.Replaced as error:
+        raise CliError(str(error), f"to take that one's place: --replaces {error.by}") from None
     except commands.NotTaking as error:
         raise CliError(str(error), "`control-plane token create --replaces …` lets it enrol anew") from None
     except SQLAlchemyError as error:

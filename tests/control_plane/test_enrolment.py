@@ -16,6 +16,7 @@ from tests.control_plane.support import (
     FrozenServer,
     Node,
     ServerProcess,
+    control_plane,
     enrolled,
     event,
     json_of,
@@ -138,25 +139,38 @@ def test_a_replacement_revokes_the_node_that_its_token_was_made_for(server: Serv
     }
 
 
-def test_a_plain_token_replaces_nobody(server: ServerProcess) -> None:
+def test_a_plain_token_replaces_no_node_that_is_active(server: ServerProcess) -> None:
     old = enrolled(server.address, server.token())
     reply = Enrolment(server.address, server.token()).post(replaces=old.node_id)
     assert reply.refusal == (422, "invalid_payload", True)
     assert old.sync().status == 200
 
 
-def test_any_token_takes_the_place_of_a_suspended_node_once(server: ServerProcess) -> None:
+def test_a_suspended_node_may_be_named_with_any_token_and_loses_nothing_by_it(server: ServerProcess) -> None:
     old = enrolled(server.address, server.token())
     old.sync()
     assert Node(old.signer, "7." + "x" * 22, old.salt_id).sync().refusal == (409, "ticket_conflict", True)
     enrolment = Enrolment(server.address, server.token())
-    new = enrolment.node(enrolment.post(replaces=old.node_id))
-    assert new.sync().status == 200
+    named = enrolment.node(enrolment.post(replaces=old.node_id))
+    assert named.sync().status == 200
+    assert old.sync().refusal == (403, "suspended", True)
+
+    real = Enrolment(server.address, server.token("--replaces", old.node_id))
+    assert real.node(real.post(replaces=old.node_id)).sync().status == 200
     assert old.sync().refusal == (403, "revoked", True)
-    for token in (server.token(), server.token("--replaces", old.node_id)):
-        reply = Enrolment(server.address, token).post(replaces=old.node_id)
-        assert reply.refusal == (403, "revoked", True)
-        assert "taken that node's place already" in reply.json["detail"]
+
+
+def test_a_place_is_taken_once(server: ServerProcess) -> None:
+    old = enrolled(server.address, server.token())
+    tokens = [server.token("--replaces", old.node_id) for _ in range(2)]
+    first, second = (Enrolment(server.address, token) for token in tokens)
+    new = first.node(first.post())
+    refused = second.post()
+    assert refused.refusal == (403, "revoked", True)
+    assert refused.json["detail"] == f"{new.node_id} has taken the place of {old.node_id} already"
+    told = control_plane("token", "create", "--data-dir", server.data_dir, "--replaces", old.node_id)
+    assert told.returncode == 1
+    assert f"--replaces {new.node_id}" in told.stderr
 
 
 def test_what_cannot_be_taken_does_not_spend_the_token(server: ServerProcess) -> None:

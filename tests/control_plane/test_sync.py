@@ -224,8 +224,9 @@ def test_a_held_sync_that_was_overtaken_brings_nothing(server: ServerProcess, no
 
 
 def test_a_node_that_is_suspended_while_it_is_held_is_told_so(server: ServerProcess, node: Node) -> None:
-    line, headers = node.hold(2)
+    line, headers = node.hold(25)
     with line:
+        line.settimeout(20)
         eventually(lambda: _last_sync_at(server, node) is not None)
         assert Node(node.signer, "7." + "x" * 22, node.salt_id).sync().refusal[1] == "ticket_conflict"
         assert node.signer.judged(read_reply(line), headers).refusal == (403, "suspended", True)

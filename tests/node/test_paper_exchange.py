@@ -145,7 +145,7 @@ def test_recordings_are_read_in_each_of_their_forms(tmp_path: Path, stamp: str, 
 
 def test_a_recording_may_have_a_mark_of_byte_order_and_empty_lines_and_be_packed_under_any_name(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
-    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + f"{HEADER}{ROWS}\n\n".encode()))
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + f"\n{HEADER}{ROWS}\n\n".encode()))
     assert len(list(candles.read(path, "BTC/USD", volume_in_quote=False))) == len(ROWS.splitlines())
 
 
@@ -167,6 +167,15 @@ def test_what_is_no_recording_names_its_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as error:
         list(candles.read(path, "BTC/USD", volume_in_quote=False))
     assert str(path) in error.value.message
+
+
+def test_a_packed_file_that_is_damaged_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv.gz"
+    packed = bytearray(gzip.compress((HEADER + ROWS).encode()))
+    packed[10] ^= 0xFF
+    path.write_bytes(packed)
+    with pytest.raises(ConfigError, match="cannot read the candles"):
+        list(candles.read(path, "BTC/USD", volume_in_quote=False))
 
 
 def test_a_file_that_only_says_that_it_is_gzipped_is_told(tmp_path: Path) -> None:

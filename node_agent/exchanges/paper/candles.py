@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -33,20 +34,22 @@ def read(path: Path, symbol: str, *, volume_in_quote: bool) -> Iterator[Candle]:
         with _opened(path) as file:
             rows = csv.reader(file)
             columns = list(_COLUMNS)
+            first = True
             for line, row in enumerate(rows, start=1):
-                if line == 1 and "open" in (header := [name.strip().lower() for name in row]):
+                if not row:
+                    continue
+                was_first, first = first, False
+                if was_first and "open" in (header := [name.strip().lower() for name in row]):
                     columns = header
                     if missing := [name for name in _COLUMNS if name not in columns]:
                         raise ConfigError(f"{path}: no column {missing[0]}", _HINT)
-                    continue
-                if not row:
                     continue
                 candle = _candle(dict(zip(columns, row, strict=False)), symbol, f"{path}:{line}", volume_in_quote)
                 if before is not None and candle.at <= before:
                     raise ConfigError(f"{path}:{line}: not later than the line before")
                 before = candle.at
                 yield candle
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(
             f"cannot read the candles {path}: {error}", "name the recorded prices in [paper] candles"
         ) from None
