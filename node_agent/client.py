@@ -49,12 +49,13 @@ class AddressError(Exception):
 
 
 class LineFault(Exception):
-    """Nothing verified came back. `status` is an unverified answer's, if there was one."""
+    """Nothing verified came back. `status` is an unverified answer's, if there was one; `late`: its time ran out."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, *, late: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.late = late
 
 
 class ServerRefused(Exception):
@@ -216,7 +217,7 @@ class SignedClient:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise LineFault(f"{self._address.url}: no answer in time") from None
+            raise LineFault(f"{self._address.url}: no answer in time", late=True) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise LineFault(f"{self._address.url}: {_why(error)}") from None
         lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]

@@ -1,9 +1,9 @@
 """The channel to the server: one sync in flight, what the node has to say one way, what it is to do the other.
 
 With something to say, a sync asks for an answer at once; with nothing, it lets the server hold it, and is dropped for
-a new one when something comes up. A ticket is in the journal before anything in its answer is acted on; an event stays
-there until an answer acknowledges it. Without a verified answer nothing changes, and the next try waits longer, up to a
-minute, by chance within that.
+a new one when something comes up. A server that brings nothing new is asked again after a pause. A ticket is in the
+journal before anything in its answer is acted on; an event stays there until an answer acknowledges it. Without a
+verified answer nothing changes, and the next try waits longer, up to a minute, by chance within that.
 
     signed refusal                              what the node does
     stale                                       it has learnt the time, and asks again
@@ -12,6 +12,8 @@ minute, by chance within that.
     suspended, revoked, ticket_conflict, …      takes no new risk, says why, asks seldom
     event_conflict, invalid_payload             says so loudly, asks seldom
     rate_limited, unavailable                   waits
+
+A rotation of the key whose answer is lost is asked for again, a few times.
 """
 
 from __future__ import annotations
@@ -116,6 +118,7 @@ class Uplink:
         self._failures = 0
         self._most_events = MAX_EVENTS
         self._wake = asyncio.Event()
+        self._rotating = asyncio.Lock()
         self._components: Mapping[str, str] = {}
         self._components_at = float("-inf")
         self._digest_known = ""
@@ -134,8 +137,7 @@ class Uplink:
             try:
                 if self._something_to_say():
                     hold = 0
-                brought = await self._droppable(hold)
-                if hold and not brought:
+                if not await self._droppable(hold):
                     await self._woken_by(began + _PACE_SECONDS)
             except LineFault as fault:
                 self._line_fault(fault)
@@ -161,32 +163,40 @@ class Uplink:
     async def rotate_key(self) -> str | None:
         """Have the server and the node agree on the next key. Returns why that came to nothing; None when it did.
 
-        An answer that is lost leaves the node under the old key; what it asks for then is the version after that.
+        An answer that is lost leaves the node under the old key; what it asks for then is the version after that. One
+        rotation at a time: of two the answers could cross, and the newer key be lost.
         """
-        failed: str | None = None
-        for attempt in range(_ROTATION_TRIES):
-            if attempt:
-                await asyncio.sleep(_FIRST_DELAY * 2.0**attempt)
-            try:
-                return await self._rotate_once()
-            except LineFault as fault:
-                failed = fault.message
-            except ServerRefused as refused:
-                failed = str(refused)
-                if refused.problem.code not in _ROTATE_AGAIN:
-                    break
-        return failed
+        async with self._rotating:
+            failed: str | None = None
+            for attempt in range(_ROTATION_TRIES):
+                delay = _FIRST_DELAY * 2.0**attempt
+                try:
+                    return await self._rotate_once()
+                except LineFault as fault:
+                    failed = fault.message
+                except ServerRefused as refused:
+                    failed = str(refused)
+                    delay = max(delay, refused.retry_after or 0)
+                    if refused.problem.code not in _ROTATE_AGAIN or delay > _LONGEST_DELAY:
+                        break
+                if attempt + 1 < _ROTATION_TRIES:
+                    await asyncio.sleep(delay)
+            return failed
 
     async def _rotate_once(self) -> str | None:
         """As `rotate_key`, once. Raises LineFault and ServerRefused."""
         private = secrets.token_bytes(32)
         own_public = public_key(private)
         request = KeysRequest(protocol=PROTOCOL_VERSION, ticket=self._journal.ticket(), public_key=own_public)
-        current = self._vault.get(node_key_name(self._registration.key_id))
+        before = parse_key_id(self._registration.key_id)
+        current = self._vault.get(node_key_name(str(before)))
         if current is None:
             return "the vault has no key to begin from"
         try:
             answer = parse(KeysAnswer, await self._client.post(_KEYS_PATH, encode(request), self._key))
+            after = parse_key_id(answer.key_id)
+            if after.node_id != before.node_id or after.version <= before.version:
+                return "the server's answer cannot be used: key_id is not one of this node's next versions"
             key = derive_node_key(
                 private=private,
                 peer_public=answer.public_key,
@@ -197,14 +207,11 @@ class Uplink:
             )
         except Refused as error:
             return f"the server's answer cannot be used: {error.where}"
-        before = self._registration.key_id
-        if parse_key_id(answer.key_id).node_id != self._registration.node_id:
-            return "the server's answer cannot be used: key_id is another node's"
         self._vault.put(node_key_name(answer.key_id), key)
         self._journal.set_key_id(answer.key_id)
         self._key = self._load_key(answer.key_id)
         self._registration = self._journal.registration() or self._registration
-        self._vault.remove(node_key_name(before))
+        self._vault.remove(node_key_name(str(before)))
         return None
 
     async def _droppable(self, hold: int) -> bool:
@@ -241,7 +248,7 @@ class Uplink:
             self._refused(refused)
 
     async def _sync(self, hold: int) -> bool:
-        """One sync. Returns whether it brought commands that were not seen before."""
+        """One sync. Returns whether it came to something: an event acknowledged, or a command not seen before."""
         pending = self._journal.pending_events(limit=self._most_events)
         done = self._journal.done_commands()
         self._request += 1
@@ -282,11 +289,11 @@ class Uplink:
         self._deliver(events.ServerSeen(now))
         if commands:
             self._deliver(events.CommandsArrived(tuple(commands), now))
-        return bool(commands)
+        return bool(commands) or (bool(sent) and acked_through >= sent[0].seq)
 
     def _line_fault(self, fault: LineFault) -> None:
         self._failures += 1
-        if fault.status == 413:
+        if fault.status == 413 or fault.late:  # too much for the server, or for the line
             self._most_events = max(1, self._most_events // 2)
         _log.warning("no verified answer", reason=fault.message, failures=self._failures)
         self._journal.put_fact("line", fault.message)

@@ -209,7 +209,6 @@ def test_no_answer_of_a_kind_makes_the_node_lose_a_report(outsider: Outsider, no
 def test_protection_sent_along_with_an_entry_finds_the_position(outsider: Outsider, node: NodeDir) -> None:
     with NodeProcess(node) as process:
         outsider.event("node.started")
-        outsider.script("unsigned")  # so that both come with one answer
         sent = {
             "issued_at": "2026-01-01T00:00:00.000Z",
             "expires_at": "2099-01-01T00:00:00.000Z",
@@ -234,9 +233,23 @@ def test_a_rotation_whose_answers_are_lost_is_tried_again_until_one_arrives(outs
         until(lambda: True if rotate in outsider.told()["done"] else None, "the rotation to be told as done")
         process.stop()
     facts = outsider.told()
-    assert len(facts["rotations"]) == 3
+    assert len(facts["rotations"]) == 3, facts["rotations"]
     assert len(set(facts["rotations"])) == 1, "each lost answer leaves the node under its old key"
     assert node.status()["key_id"].endswith(".4")
+    assert facts["breaches"] == []
+
+
+def test_of_two_rotations_at_once_the_second_begins_where_the_first_ends(outsider: Outsider, node: NodeDir) -> None:
+    with NodeProcess(node) as process:
+        outsider.event("node.started")
+        sent = {"issued_at": "2026-01-01T00:00:00.000Z", "expires_at": "2099-01-01T00:00:00.000Z", "type": "key.rotate"}
+        outsider.control(commands=[sent | {"id": f"cmd_{name}", "data": {}} for name in ("one", "two")])
+        for command_id in ("cmd_one", "cmd_two"):
+            assert outsider.event("node.note", command_id)["text"] == "the node key was rotated"
+        process.stop()
+    facts = outsider.told()
+    assert [key_id.rpartition(".")[2] for key_id in facts["rotations"]] == ["1", "2"]
+    assert node.status()["key_id"].endswith(".3")
     assert facts["breaches"] == []
 
 
@@ -248,15 +261,19 @@ def test_every_command_that_was_carried_out_is_named_by_an_event(outsider: Outsi
         process.stop()
 
 
-def test_a_server_that_holds_nothing_is_not_asked_without_pause(outsider: Outsider, node: NodeDir) -> None:
-    outsider.control(holds=False)
+@pytest.mark.parametrize("fault", ["holds", "acknowledges"])
+def test_a_server_that_holds_or_acknowledges_nothing_is_not_asked_without_pause(
+    outsider: Outsider, node: NodeDir, fault: str
+) -> None:
+    outsider.control(**{fault: False})
     with NodeProcess(node) as process:
         outsider.event("node.started")
-        asked = until(lambda: held if len(held := waiting(outsider)) > 4 else None, "some requests that may be held")
+        before = len(outsider.told()["syncs"]) + 4  # until all that comes up at a start has been said
+        asked = until(lambda: later if len(later := syncs(outsider)[before:]) > 4 else None, "some more requests")
         process.stop()
     assert min(after - before for before, after in itertools.pairwise(asked)) > 0.3
 
 
-def waiting(outsider: Outsider) -> list[float]:
-    """When requests came that may be held."""
-    return [each["at"] for each in outsider.told()["syncs"] if each["wait"] > 0]
+def syncs(outsider: Outsider) -> list[float]:
+    """When each sync came."""
+    return [each["at"] for each in outsider.told()["syncs"]]
