@@ -92,8 +92,8 @@ class Refused(refusals.Refused):
 def authenticate(unverified: Unverified, key: NodeKey | None, body: bytes, now: int) -> Authenticated:
     """The sender, once signature and digest are seen to be good. None is an unknown key, and costs the same.
 
-    It is not accepted yet: its nonce is to be spent, and where there is a `late`, that is then its refusal. `now` is the
-    server's clock in Unix seconds. Raises Refused (`unauthenticated`, `stale`).
+    It is not accepted yet: its nonce is to be spent, and where there is a `late`, that is then its refusal. `now` is
+    the server's clock in Unix seconds. Raises Refused (`unauthenticated`, `stale`).
     """
     try:
         facts = unverified.check(key.mac if key else None, body)
