@@ -53,7 +53,7 @@ _SYNC_PATH: Final = "/v1/sync"
 _KEYS_PATH: Final = "/v1/keys"
 _HOLD_SECONDS: Final = 20
 _PACE_SECONDS: Final = 0.5
-"""From one request with nothing to say to the next, where the server does not hold them."""
+"""From one request that came to nothing to the next, where the server does not hold it."""
 _ROTATION_TRIES: Final = 5
 _LEAST_HOLD_SECONDS: Final = 0.3
 """A held request is not dropped earlier: the one after it could overtake it, and the server would see it as late."""
