@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from control_plane.database import Database, alerts, nodes
+from control_plane.database import Database, alerts, nodes, tokens
 from node_protocol import strict_json
 from verifier.stores import SqlStore
 
@@ -37,10 +37,10 @@ class Replaced(LookupError):
 
 
 def see_that_none_replaced(connection: Connection, node_id: str) -> None:
-    """Raises Replaced for a node whose place was taken, and UnknownNode. Who only names it has not taken its place."""
-    if require(connection, node_id).revoked_at is None:
-        return
-    by = connection.execute(select(nodes.c.node_id).where(nodes.c.replaces == node_id).limit(1)).scalar_one_or_none()
+    """Raises Replaced for a node whose place was taken, by a token made for it, and UnknownNode."""
+    require(connection, node_id)
+    spent = select(tokens.c.node_id).where(tokens.c.replaces == node_id, tokens.c.node_id.is_not(None))
+    by = connection.execute(spent.limit(1)).scalar_one_or_none()
     if by is not None:
         raise Replaced(node_id, by)
 

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from node_protocol import MAX_EVENTS, MAX_WAIT, PROTOCOL_VERSION, encoding, fingerprints, strict_json
-from node_protocol.refusals import Code, Malformed, Refused
+from node_protocol.refusals import Code, Malformed, Refused, in_one_line
 
 _MOST_ERRORS: Final = 10
 _DECIMAL_PATTERN: Final = r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?"
@@ -409,8 +409,7 @@ def parse_command_data(command_type: str, data: Mapping[str, Any]) -> CommandDat
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        said = (": ".join(filter(None, (where["at"], where["error"]))) for where in _errors(error))
-        raise Malformed("; ".join(said)) from None
+        raise Malformed(in_one_line(_errors(error))) from None
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ NodeProtocolError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -118,8 +118,7 @@ class Refused(NodeProtocolError):
     @property
     def where(self) -> str:
         """Where a message is wrong, and how, in one line; the reason when that is not told."""
-        errors = [": ".join(filter(None, (each["at"], each["error"]))) for each in self.extra.get("errors", ())]
-        return "; ".join(errors) or self.reason
+        return in_one_line(self.extra.get("errors", ())) or self.reason
 
     def problem(self) -> dict[str, Any]:
         """The members of the problem details that go over the wire."""
@@ -132,6 +131,11 @@ class Refused(NodeProtocolError):
         if self.detail is not None:
             members["detail"] = self.detail
         return members | dict(self.extra)
+
+
+def in_one_line(errors: Iterable[Mapping[str, str]]) -> str:
+    """The `errors` of an `invalid_payload` for reading: where, and what; nothing for none."""
+    return "; ".join(": ".join(filter(None, (each["at"], each["error"]))) for each in errors)
 
 
 @dataclass(frozen=True, slots=True)

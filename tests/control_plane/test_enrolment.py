@@ -156,8 +156,11 @@ def test_a_suspended_node_may_be_named_with_any_token_and_loses_nothing_by_it(se
     assert old.sync().refusal == (403, "suspended", True)
 
     real = Enrolment(server.address, server.token("--replaces", old.node_id))
-    assert real.node(real.post(replaces=old.node_id)).sync().status == 200
+    new = real.node(real.post(replaces=old.node_id))
+    assert new.sync().status == 200
     assert old.sync().refusal == (403, "revoked", True)
+    told = control_plane("token", "create", "--data-dir", server.data_dir, "--replaces", old.node_id)
+    assert f"--replaces {new.node_id}" in told.stderr, "who took the place, not who only named it"
 
 
 def test_a_place_is_taken_once(server: ServerProcess) -> None:

@@ -19,6 +19,7 @@ from node_agent.core.market import (
     OrderRequest,
     OrderType,
 )
+from node_agent.core.orders import OrderState
 from node_agent.core.policy import Policy
 from node_agent.core.state import State
 from node_protocol.messages import Command, Event
@@ -165,3 +166,15 @@ class Node:
 def limits(**changes: Any) -> Policy:
     """LIMITS with changes."""
     return replace(LIMITS, **changes)
+
+
+def ready(price: int = 40000, **changes: object) -> Node:
+    """A node that has started and knows a price; `changes` are of its limits."""
+    node = Node(limits(**changes))
+    node.tick(0, price)
+    return node
+
+
+def state_of(node: Node, request: OrderRequest) -> OrderState:
+    """Where an order stands in the node's books."""
+    return node.state.orders[request.client_order_id].state

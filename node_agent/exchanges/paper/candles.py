@@ -33,17 +33,17 @@ def read(path: Path, symbol: str, *, volume_in_quote: bool) -> Iterator[Candle]:
     try:
         with _opened(path) as file:
             rows = csv.reader(file)
-            columns = list(_COLUMNS)
-            first = True
+            columns: list[str] = []
             for line, row in enumerate(rows, start=1):
                 if not row:
                     continue
-                was_first, first = first, False
-                if was_first and "open" in (header := [name.strip().lower() for name in row]):
-                    columns = header
+                if not columns:
+                    header = [name.strip().lower() for name in row]
+                    columns = header if "open" in header else list(_COLUMNS)
                     if missing := [name for name in _COLUMNS if name not in columns]:
                         raise ConfigError(f"{path}: no column {missing[0]}", _HINT)
-                    continue
+                    if columns is header:
+                        continue
                 candle = _candle(dict(zip(columns, row, strict=False)), symbol, f"{path}:{line}", volume_in_quote)
                 if before is not None and candle.at <= before:
                     raise ConfigError(f"{path}:{line}: not later than the line before")
