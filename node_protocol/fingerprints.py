@@ -93,10 +93,11 @@ def digest(components: Mapping[str, str]) -> str:
 def compare(one: Mapping[str, str], other: Mapping[str, str]) -> Similarity:
     """How alike two fingerprints of salted components are, whichever comes first."""
     equal = present = 0
-    for name, weight in WEIGHTS.items():
-        if name in one and name in other:
+    for name, value in one.items():
+        if name in other:
+            weight = WEIGHTS.get(name, 0)
             present += weight
-            if one[name] == other[name]:
+            if value == other[name]:
                 equal += weight
     return Similarity(equal, present)
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,7 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import core_schema
@@ -130,6 +132,13 @@ def _not_null(value: object) -> object:
     if value is None:
         raise Malformed("leave it out rather than null")
     return value
+
+
+def _those_of_the_digest(components: Components | None, others: ValidationInfo) -> Components | None:
+    digest = others.data.get("digest")
+    if components is not None and digest is not None and fingerprints.digest(components) != digest:
+        raise Malformed("not those of the digest")
+    return components
 
 
 def _lower(value: object) -> object:
@@ -253,13 +262,7 @@ class Fingerprint(Message):
 
     salt_id: SaltId
     digest: Annotated[str, _pattern("[A-Za-z0-9_-]{43}")]
-    components: Annotated[Components | None, BeforeValidator(_not_null)] = None
-
-    @model_validator(mode="after")
-    def _digest_is_of_components(self) -> Fingerprint:
-        if self.components is not None and fingerprints.digest(self.components) != self.digest:
-            raise ValueError("digest is not the components'")
-        return self
+    components: Annotated[Components | None, BeforeValidator(_not_null), AfterValidator(_those_of_the_digest)] = None
 
 
 class Event(Message):

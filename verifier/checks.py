@@ -55,7 +55,9 @@ class NodeKey:
         return cls(parse_key_id(key_id).node_id, key_id, MacKey(key))
 
 
-class Authenticated(NamedTuple):
+# Not frozen, as `SignatureFacts` is not: one is made for each message.
+@dataclass(slots=True)
+class Authenticated:
     """A sender whose signature was good."""
 
     key: NodeKey

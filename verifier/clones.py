@@ -178,10 +178,15 @@ def decide(
     if look.place is Place.ELSEWHERE:
         verdict = Verdict(continuity, look.place, look.score, evidence=_evidence(state, look.sighting))
         return Decision(state, verdict, Refused(Code.FINGERPRINT_MISMATCH, "other_machine"))
-    moved = _remember(state, machine, look.place)._replace(
+    baseline, seen, drifting = _machines(state, machine, look.place)
+    moved = NodeState(
         issued=next_ticket(state.issued, ticket_random),
+        baseline=baseline,
         shown=message.ticket,
         last=look.sighting,
+        seen=seen,
+        drifting=drifting,
+        superseded_at=state.superseded_at,
     )
     return Decision(moved, Verdict(continuity, look.place, look.score))
 
@@ -216,17 +221,15 @@ def _compare(baseline: Machine, machine: Machine, sighting: Sighting) -> _Look:
     return _Look(sighting, machine, place, score)
 
 
-def _remember(state: NodeState, machine: Machine, place: Place) -> NodeState:
-    """The state with this machine as the one seen last; a drifted one becomes the baseline in the end."""
+def _machines(state: NodeState, machine: Machine, place: Place) -> tuple[Machine, Machine | None, int]:
+    """Baseline, machine seen last and drift, now that `machine` was; a drifted one becomes the baseline in the end."""
     if machine.digest == state.baseline.digest:
-        return state._replace(seen=None, drifting=0) if state.seen is not None or state.drifting else state
+        return state.baseline, None, 0
     if place is not Place.DRIFT:
-        return state._replace(seen=machine, drifting=0)
+        return state.baseline, machine, 0
     same_again = state.seen is not None and state.seen.digest == machine.digest
     drifting = state.drifting + 1 if same_again else 1
-    if drifting >= DRIFT_SYNCS:
-        return state._replace(baseline=machine, seen=None, drifting=0)
-    return state._replace(seen=machine, drifting=drifting)
+    return (machine, None, 0) if drifting >= DRIFT_SYNCS else (state.baseline, machine, drifting)
 
 
 def _fork(state: NodeState, look: _Look, refusal: Refused) -> Decision:

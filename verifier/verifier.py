@@ -202,8 +202,8 @@ def _concluded(sender: Authenticated, sync: _Sync, admission: Admission) -> Veri
     return Verified(sender, sync.value, sync.message, decision.verdict, decision.state.issued)
 
 
-def _unavailable(what: str, error: StoreUnavailable, sender: Authenticated | None = None) -> Refused:
-    return Refused(refusals.Refused(Code.UNAVAILABLE, f"{what}: {error}"), sender)
+def _unavailable(error: StoreUnavailable, sender: Authenticated | None) -> Refused:
+    return Refused(refusals.Refused(Code.UNAVAILABLE, str(error)), sender)
 
 
 class Verifier(_Checks):
@@ -227,8 +227,15 @@ class Verifier(_Checks):
 
     def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        sender = self._sender(request, tag)
-        return _in_time(sender, self._admit(sender, None))
+        sender = None
+        try:
+            unverified = self._parsed(request, tag)
+            key = self._keys(unverified.claims.key_id)
+            sender = checks.authenticate(unverified, key, request.body, int(self._now()))
+            admission = self._store.admit(sender.facts, sender.at)
+        except StoreUnavailable as error:
+            raise _unavailable(error, sender) from error
+        return _in_time(sender, admission)
 
     def verify(self, request: SignedRequest, *, veto: Veto | None = None) -> Verified:
         """All checks of a sync. Raises Refused.
@@ -236,27 +243,19 @@ class Verifier(_Checks):
         `veto` is asked, with node id and message, for what the caller would refuse by its own records; it only looks.
         Its word counts where all else accepts, and then neither ticket nor anything else moves but the nonce.
         """
-        sender = self._sender(request, TAG_NODE)
-        sync = _read(request.body)
-        step = None
-        if (message := _to_judge(sender, sync)) is not None:
-            objection = veto(sender.key.node_id, message) if veto is not None else None
-            step = _step(sender, message, request.peer, objection)
-        return _concluded(sender, sync, self._admit(sender, step))
-
-    def _sender(self, request: SignedRequest, tag: str) -> Authenticated:
-        unverified = self._parsed(request, tag)
+        sender = None
         try:
+            unverified = self._parsed(request, TAG_NODE)
             key = self._keys(unverified.claims.key_id)
+            sender = checks.authenticate(unverified, key, request.body, int(self._now()))
+            sync, step = _read(request.body), None
+            if (message := _to_judge(sender, sync)) is not None:
+                objection = veto(sender.key.node_id, message) if veto is not None else None
+                step = _step(sender, message, request.peer, objection)
+            admission = self._store.admit(sender.facts, sender.at, step)
         except StoreUnavailable as error:
-            raise _unavailable("keys", error) from error
-        return checks.authenticate(unverified, key, request.body, int(self._now()))
-
-    def _admit(self, sender: Authenticated, step: Step | None) -> Admission:
-        try:
-            return self._store.admit(sender.facts, sender.at, step)
-        except StoreUnavailable as error:
-            raise _unavailable("store", error, sender) from error
+            raise _unavailable(error, sender) from error
+        return _concluded(sender, sync, admission)
 
 
 class AsyncVerifier(_Checks):
@@ -275,31 +274,33 @@ class AsyncVerifier(_Checks):
 
     async def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
-        sender = await self._sender(request, tag)
-        return _in_time(sender, await self._admit(sender, None))
+        sender = None
+        try:
+            unverified = self._parsed(request, tag)
+            key = await self._keys(unverified.claims.key_id)
+            sender = checks.authenticate(unverified, key, request.body, int(self._now()))
+            admission = await self._admit(sender)
+        except StoreUnavailable as error:
+            raise _unavailable(error, sender) from error
+        return _in_time(sender, admission)
 
     async def verify(self, request: SignedRequest, *, veto: AsyncVeto | None = None) -> Verified:
         """All checks of a sync, as `Verifier.verify` has them. Raises Refused."""
-        sender = await self._sender(request, TAG_NODE)
-        sync = _read(request.body)
-        step = None
-        if (message := _to_judge(sender, sync)) is not None:
-            objection = await veto(sender.key.node_id, message) if veto is not None else None
-            step = _step(sender, message, request.peer, objection)
-        return _concluded(sender, sync, await self._admit(sender, step))
-
-    async def _sender(self, request: SignedRequest, tag: str) -> Authenticated:
-        unverified = self._parsed(request, tag)
+        sender = None
         try:
+            unverified = self._parsed(request, TAG_NODE)
             key = await self._keys(unverified.claims.key_id)
+            sender = checks.authenticate(unverified, key, request.body, int(self._now()))
+            sync, step = _read(request.body), None
+            if (message := _to_judge(sender, sync)) is not None:
+                objection = await veto(sender.key.node_id, message) if veto is not None else None
+                step = _step(sender, message, request.peer, objection)
+            admission = await self._admit(sender, step)
         except StoreUnavailable as error:
-            raise _unavailable("keys", error) from error
-        return checks.authenticate(unverified, key, request.body, int(self._now()))
+            raise _unavailable(error, sender) from error
+        return _concluded(sender, sync, admission)
 
-    async def _admit(self, sender: Authenticated, step: Step | None) -> Admission:
-        try:
-            if self._store.blocking:
-                return await asyncio.to_thread(self._store.admit, sender.facts, sender.at, step)
-            return self._store.admit(sender.facts, sender.at, step)
-        except StoreUnavailable as error:
-            raise _unavailable("store", error, sender) from error
+    async def _admit(self, sender: Authenticated, step: Step | None = None) -> Admission:
+        if self._store.blocking:
+            return await asyncio.to_thread(self._store.admit, sender.facts, sender.at, step)
+        return self._store.admit(sender.facts, sender.at, step)
