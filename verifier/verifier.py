@@ -132,9 +132,9 @@ class _Checks:
         return Answer(status, headers, body)
 
     def _parsed(self, request: SignedRequest, tag: str) -> Unverified:
-        if len(request.body) > MAX_BODY:
+        method, path, headers, body, _ = request
+        if len(body) > MAX_BODY:
             raise Refused(refusals.Refused(Code.TOO_LARGE, "body_over_1_mib"))
-        method, path, headers, _, _ = request
         try:
             return parse_request(
                 method=method,
