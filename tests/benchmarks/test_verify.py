@@ -25,4 +25,4 @@ def test_it_prints_ratios_beside_the_floor_and_every_peer_and_nothing_grows() ->
         assert all(row["times_the_floor"] > 0 and "NOT INSTALLED" not in row["checks"] for row in rows)
     assert [row["messages"] for row in report["growth"]] == [1_000, 10_000, 100_000]
     kept = [row["kept"] for row in report["growth"]]
-    assert max(kept) < 500 + 4 * REPLAY_WINDOW  # a message a second, and the batch that was measured
+    assert max(kept) <= 2 * REPLAY_WINDOW + 1  # a message a second
