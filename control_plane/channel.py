@@ -248,7 +248,7 @@ def _key_source() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, SealBroken) as error:
-        raise StoreUnavailable(f"no keys: {type(error).__name__}") from error
+        raise StoreUnavailable(type(error).__name__) from error
 
 
 def _unavailable(error: Exception) -> refusals.Refused:

@@ -203,7 +203,8 @@ def _concluded(sender: Authenticated, sync: _Sync, admission: Admission) -> Veri
 
 
 def _unavailable(error: StoreUnavailable, sender: Authenticated | None) -> Refused:
-    return Refused(refusals.Refused(Code.UNAVAILABLE, str(error)), sender)
+    what = "keys" if sender is None else "store"
+    return Refused(refusals.Refused(Code.UNAVAILABLE, f"{what}: {error}"), sender)
 
 
 class Verifier(_Checks):
@@ -241,7 +242,8 @@ class Verifier(_Checks):
         """All checks of a sync. Raises Refused.
 
         `veto` is asked, with node id and message, for what the caller would refuse by its own records; it only looks.
-        Its word counts where all else accepts, and then neither ticket nor anything else moves but the nonce.
+        Its word counts where all else accepts, and then neither ticket nor anything else moves but the nonce. When it
+        cannot tell, it raises StoreUnavailable, and nothing moves at all.
         """
         sender = None
         try:

@@ -301,6 +301,12 @@ def test_an_unknown_key_costs_the_same_macs(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(counts[0]) == 1
 
 
+def test_headers_that_may_have_lost_lines_are_no_headers() -> None:
+    request = signed()
+    with pytest.raises(ValueError, match="unpack"):
+        verified(request._replace(headers=dict(request.headers)))  # type: ignore[arg-type]
+
+
 def test_macs_and_digests_are_compared_by_compare_digest_alone() -> None:
     tree = ast.parse(Path(signatures.__file__).read_text())
     check = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "check")

@@ -219,14 +219,26 @@ def test_a_store_that_cannot_be_reached_means_unavailable(node: Node) -> None:
     for kind in ("sync", "async"):
         refused = Judge(kind, Broken(), {node.key_id: node.key}.get).refusal(node.signed())
         assert (refused.code, refused.status, refused.signed) == (Code.UNAVAILABLE, 503, True)
+        assert refused.reason == "store: away"
 
 
-def test_a_key_source_that_cannot_be_reached_means_unavailable_unsigned(node: Node) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_key_source_that_cannot_be_reached_means_unavailable_unsigned(kind: str, node: Node) -> None:
     def away(_: str) -> NodeKey | None:
         raise StoreUnavailable("away")
 
-    refused = Judge("sync", MemoryStore(), away).refusal(node.signed())
-    assert (refused.code, refused.signed) == (Code.UNAVAILABLE, False)
+    refused = Judge(kind, MemoryStore(), away).refusal(node.signed())
+    assert (refused.code, refused.signed, refused.reason) == (Code.UNAVAILABLE, False, "keys: away")
+
+
+def test_a_veto_that_cannot_tell_means_unavailable_and_nothing_moves(judge: Judge, node: Node) -> None:
+    def away(_: str, __: SyncRequest) -> ProtocolRefused | None:
+        raise StoreUnavailable("away")
+
+    request = node.signed()
+    refused = judge.refusal(request, away)
+    assert (refused.code, refused.signed) == (Code.UNAVAILABLE, True)
+    assert judge.verify(request).ticket
 
 
 def test_a_node_that_the_store_does_not_know_is_refused(node: Node) -> None:

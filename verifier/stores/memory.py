@@ -12,8 +12,8 @@ from verifier.stores.base import NEW, SPENT, Admission, Nonce, Step
 class MemoryStore:
     """Nonces and node states in dictionaries, under one lock.
 
-    Once a window has passed, the nonces of messages that have become stale go all together, so memory holds what came
-    within two replay windows and no more.
+    Once in a replay window the nonces of messages that have become stale go, all together. So a nonce is held for some
+    three windows; that of a message far ahead of our clock until a window after the message is stale.
     """
 
     blocking = False
@@ -55,5 +55,5 @@ class MemoryStore:
 
     def _sweep(self, now: int) -> None:
         self._forgotten_before = max(now - REPLAY_WINDOW, self._forgotten_before)
-        self._sweep_at = now + REPLAY_WINDOW
         self._created = {name: at for name, at in self._created.items() if at >= self._forgotten_before}
+        self._sweep_at = now + REPLAY_WINDOW
