@@ -35,7 +35,7 @@ async def run_node(data_dir: Path, environ: Mapping[str, str], *, speed: float |
     policy = load_policy(data_dir)
     redaction.configure(json=config.log.format == "json", level=config.log.level)
     vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, environ))
-    with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE) as journal:
+    with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:
         clock = Clock(time.time, offset=int(journal.fact("clock_offset") or 0))
         runner = Runner(
             journal=journal,

@@ -223,9 +223,11 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no {path}", f"make a node with `node-agent init --data-dir {path.parent}`"
-        ) from None
+        if any((path.parent / each).exists() for each in (CONFIG_FILE, POLICY_FILE, VAULT_FILE)):
+            hint = "restore it from your backup, or make a new node with `node-agent init` in another directory"
+        else:
+            hint = f"make a node with `node-agent init --data-dir {path.parent}`"
+        raise ConfigError(f"there is no {path}", hint) from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -268,7 +270,7 @@ def _explained(model: type[BaseModel], kind: str, where: list[str], message: str
         return ["no such key", _allowed(where[-1], section.model_fields)]
     if kind == "missing":
         return ["missing"]
-    return [message.removeprefix("Value error, ").removeprefix("Input should be ").replace("Input should", "should")]
+    return [message.removeprefix("Value error, ").replace("Input should", "must")]
 
 
 def _is_model(value: object) -> TypeGuard[type[BaseModel]]:

@@ -60,8 +60,17 @@ class Journal:
         self._connection = connection
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open for writing, made when missing. The caller holds the data directory's lock."""
+    def open(cls, path: Path, *, create: bool = True) -> Self:
+        """Open for writing. The caller holds the data directory's lock.
+
+        Raises JournalMissing when there is none and none is to be `create`d: a node without its journal has forgotten
+        what it ordered.
+        """
+        if not create and not path.exists():
+            raise JournalMissing(
+                f"there is no journal at {path}: without it the node knows nothing of its orders and reports",
+                "restore it from your backup, or make a new node with `node-agent init` in another directory",
+            )
         journal = cls(path, open_writer(path))
         if journal.fact("origin") is None:
             with journal._transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -34,10 +35,7 @@ class DirectoryLock:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LockError(
-                f"{self._path} cannot be opened: {(error.strerror or '').lower()}",
-                "name a data directory that exists and that the node may write to",
-            ) from error
+            raise _unusable(self._path, error) from error
         if not _locked(self._file, patience=_PATIENCE):
             holder = os.read(self._file, 32).decode("ascii", "replace").strip()
             self._close()
@@ -45,8 +43,12 @@ class DirectoryLock:
                 f"another node-agent{f' (process {holder})' if holder else ''} is running on {self._path.parent}",
                 "stop it first, or name another --data-dir",
             )
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self._close()
+            raise _unusable(self._path, error) from error
         return self
 
     def __exit__(
@@ -58,6 +60,12 @@ class DirectoryLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _unusable(path: Path, error: OSError) -> LockError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    hint = "make room on the disk" if full else "name a data directory that exists and that the node may write to"
+    return LockError(f"{path} cannot be {'written' if full else 'opened'}: {(error.strerror or '').lower()}", hint)
 
 
 def is_held(data_dir: Path) -> bool:

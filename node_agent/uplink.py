@@ -24,6 +24,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -62,15 +63,17 @@ _LONGEST_DELAY: Final = 60.0
 _FINGERPRINT_SECONDS: Final = 300
 _LAST_TRIES: Final = 20
 
-_STOPPING: Final = frozenset(
-    (
-        Code.TICKET_CONFLICT,
-        Code.SUSPENDED,
-        Code.REVOKED,
-        Code.FINGERPRINT_MISMATCH,
-        Code.FINGERPRINT_DUPLICATE,
-    )
+_ASK: Final = "ask its operator why, then enrol anew with a new token: `node-agent register --replace`"
+_STOPPING: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        Code.TICKET_CONFLICT: f"two seem to hold this node's state, and the server has suspended it; {_ASK}",
+        Code.SUSPENDED: f"the server has suspended this node; {_ASK}",
+        Code.REVOKED: f"the server takes this node's key no more; {_ASK}",
+        Code.FINGERPRINT_MISMATCH: f"to the server this is another machine; {_ASK}",
+        Code.FINGERPRINT_DUPLICATE: "the server knows another node on this machine: stop one of them",
+    }
 )
+"""Refusals after which the node takes no new risk, and what its owner can do."""
 _AGAIN: Final = frozenset((Code.STALE, Code.REPLAYED, Code.SUPERSEDED, Code.EVENT_GAP))
 _ROTATE_AGAIN: Final = _AGAIN | {Code.TICKET_CONFLICT, Code.RATE_LIMITED, Code.UNAVAILABLE}
 """A sync beside the rotation may have moved the ticket on; that suspends nobody there."""
@@ -302,10 +305,12 @@ class Uplink:
         """Takes a signed refusal in; how many seconds to wait before the next sync."""
         code, detail = refused.problem.code, refused.problem.detail
         self._failures += 1
-        _log.warning("refused by the server", code=code, detail=detail, failures=self._failures)
+        said = {"detail": detail} if detail else {}
+        hint = {"hint": _STOPPING[code]} if code in _STOPPING else {}
+        _log.warning("refused by the server", code=code, **said, failures=self._failures, **hint)
         self._journal.put_fact("line", f"refused: {code}")
         if code in _STOPPING:
-            self._deliver(events.Suspended(f"{code}: {detail}" if detail else code, self._now()))
+            self._deliver(events.Suspended(f"{code}: {detail or _STOPPING[code]}", self._now()))
             return _LONGEST_DELAY * (0.5 + self._jitter() / 2)
         if code == Code.EVENT_GAP:
             last_seq = refused.problem.members.get("last_seq")

@@ -195,17 +195,21 @@ class Vault:
 
     def _write(self, tokens: Mapping[str, str]) -> None:
         content = {**self._content, "secrets": dict(tokens)}
+        written: Path | None = None
         try:
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".vault-", delete=False) as file:
+                written = Path(file.name)
                 json.dump(content, file, indent=1, sort_keys=True)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(file.name).replace(self._path)
+            written.replace(self._path)
             directory = os.open(self._path.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)
             finally:
                 os.close(directory)
         except OSError as error:
+            if written is not None:
+                written.unlink(missing_ok=True)
             raise VaultError(f"cannot write the vault {self._path}: {error.strerror}") from None
         self._content = content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +33,11 @@ def environment(**more: str) -> dict[str, str]:
     """The environment without anybody's settings for a node or a server."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NODE_", "CONTROL_PLANE_"))}
     return clean | more
+
+
+def with_room_for(size: int) -> Callable[[], None]:
+    """For `preexec_fn`: the process can write no file beyond so many bytes, as on a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def node_agent(*arguments: str | Path, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:

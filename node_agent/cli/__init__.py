@@ -5,6 +5,7 @@ So `--help` and `--version` are quick, and a command pays only for what it uses.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -70,6 +71,13 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         CliError("interrupted").show()
         code = Exit.INTERRUPTED
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # One without a file's name is a stream's. What is left in its buffer would fail again at the process's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}").show()
+        code = Exit.NO
     sys.exit(code if isinstance(code, int) else Exit.OK)
 
 

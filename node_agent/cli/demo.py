@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from node_agent.cli import options
-from node_agent.cli.errors import CliError
+from node_agent.cli.errors import CliError, Exit
 from node_agent.demo.attacks import Attack
 from node_agent.demo.play import CURRENCY, Demo, Outcome
 from node_agent.demo.processes import DemoFailed
@@ -40,6 +40,8 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
 
     Ends with exit code 0 only if every count and every refusal is as it must be.
     """
+    if svg is not None and not svg.absolute().parent.is_dir():
+        raise CliError(f"--svg: there is no directory {svg.parent}", exit_code=Exit.USAGE)
     directory = Path(tempfile.mkdtemp(prefix="trading-node-demo-"))
     console = Console(stderr=as_json, quiet=as_json)
     view = View(Reports())
@@ -58,7 +60,10 @@ def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | Non
     else:
         _conclude(console, outcome, directory if keep else None)
     if svg is not None:
-        svg.write_text(_picture(view, outcome), encoding="utf-8")
+        try:
+            svg.write_text(_picture(view, outcome), encoding="utf-8")
+        except OSError as error:
+            raise CliError(f"cannot write {svg}: {error.strerror}") from None
     if not outcome.holds:
         raise CliError("a count or a refusal is not as it must be", "run it again with --keep and read the logs")
 

@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -27,6 +29,8 @@ from node_agent.config import (
 from node_agent.exchanges.paper import candles as recording
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultError, VaultKey
+
+_FILES: Final = (CONFIG_FILE, POLICY_FILE, VAULT_FILE, JOURNAL_FILE)
 
 _CONFIG: Final = Template("""\
 # The node's configuration. Each key can also be set by a variable that goes before this file: NODE_STRATEGY__NAME is
@@ -109,8 +113,10 @@ server_commands = true            # whether orders, cancels and pauses are taken
 )
 @click.option("--symbol", default="BTC/USD", show_default=True, help="What to trade.")
 @click.option("--strategy", type=click.Choice(STRATEGIES), default="ma_trend", show_default=True)
-@click.option("--notional", default="250", show_default=True, help="Size of the strategy's entries.")
-@click.option("--cash", default="10000", show_default=True, help="Play money at the start.")
+@click.option(
+    "--notional", type=options.Money(), default="250", show_default=True, help="Size of the strategy's entries."
+)
+@click.option("--cash", type=options.Money(), default="10000", show_default=True, help="Play money at the start.")
 @click.option("--name", help="How the server's operator sees the node; the machine's name unless given.")
 @click.option("--non-interactive", is_flag=True, help="Ask nothing; what is missing is an error.")
 def init(
@@ -142,8 +148,7 @@ def init(
         vault_key_file = _asked(asking, "Where to keep the vault's key (a file elsewhere)", "--vault-key-file")
     if not candles.is_file():
         raise _usage(f"there is no file {candles}", "name the recorded prices with --candles")
-    was_there = data_dir.exists()
-    existing = [each for each in (CONFIG_FILE, POLICY_FILE, VAULT_FILE) if (data_dir / each).exists()]
+    existing = [each for each in _FILES if (data_dir / each).exists()]
     if existing:
         raise CliError(
             f"there is a node in {data_dir} already: {existing[0]}", "name another directory, or run that node"
@@ -153,25 +158,26 @@ def init(
         "symbol": symbol,
         "candles": _plain(str(candles.resolve())),
         "volume_unit": candle_volume,
-        "cash": _plain(cash),
+        "cash": cash,
         "strategy": strategy,
-        "notional": _plain(notional),
+        "notional": notional,
         "vault": f'key_file = "{_plain(str(vault_key_file.resolve()))}"'
         if vault_key_file is not None
         else "# opened by the passphrase in the file that NODE_VAULT_PASSPHRASE_FILE names",
     }
+    new_key_file = None if vault_key_file is None or vault_key_file.exists() else vault_key_file
     try:
         prices = _recorded(candles, symbol, volume_in_quote=candle_volume == "quote")
-        _write(data_dir, values)
-        made = _make_vault(
-            data_dir, vault_key_file, None if passphrase is None else VaultKey.from_passphrase(passphrase)
-        )
+        with _all_or_nothing(data_dir, new_key_file):
+            _write(data_dir, values)
+            made = _make_vault(
+                data_dir, vault_key_file, None if passphrase is None else VaultKey.from_passphrase(passphrase)
+            )
     except OSError as error:
         raise CliError(f"cannot write {error.filename or data_dir}: {error.strerror}") from None
     except JournalError as error:
         raise CliError(error.message, *error.hints) from None
     except (ConfigError, VaultError) as error:
-        _undo(data_dir, was_there=was_there)
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from None
     click.echo(f"made a node in {data_dir}: {CONFIG_FILE}, {POLICY_FILE}, {VAULT_FILE}")
     click.echo(f"it trades {prices}")
@@ -219,11 +225,22 @@ def _make_vault(data_dir: Path, key_file: Path | None, passphrase: VaultKey | No
     return made
 
 
-def _undo(data_dir: Path, *, was_there: bool) -> None:
-    for each in (CONFIG_FILE, POLICY_FILE):
-        (data_dir / each).unlink(missing_ok=True)
-    if not was_there and data_dir.exists() and not any(data_dir.iterdir()):
-        data_dir.rmdir()
+@contextmanager
+def _all_or_nothing(data_dir: Path, new_key_file: Path | None) -> Iterator[None]:
+    """Takes away what was made, when not all of it could be: half a node would be in the way of a whole one."""
+    was_there = data_dir.exists()
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in _FILES:
+                for path in data_dir.glob(f"{each}*"):
+                    path.unlink()
+            if new_key_file is not None:
+                new_key_file.unlink(missing_ok=True)
+            if not was_there:
+                data_dir.rmdir()
+        raise
 
 
 def _asked(asking: bool, question: str, option: str) -> Path:

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from node_protocol.messages import parse_decimal
+from node_protocol.refusals import Malformed
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 data_dir: Callable[[F], F] = click.option(
@@ -30,6 +33,22 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is no number to reckon with", param, ctx)
         return number
+
+
+class Money(click.ParamType[str]):
+    """A sum of money: a decimal number above 0."""
+
+    name = "decimal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text of the number."""
+        try:
+            positive = parse_decimal(value) > 0
+        except Malformed:
+            positive = False
+        if not positive:
+            self.fail(f"{value!r} is no decimal number above 0", param, ctx)
+        return str(value)
 
 
 as_json: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -67,7 +67,7 @@ def register(
         parsed = parse_token(_token(token, token_file))
         config = load(data_dir, os.environ)
         vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, os.environ))
-        with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE) as journal:
+        with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:
             known = journal.registration()
             if known is not None and not replace:
                 raise CliError(
@@ -125,6 +125,10 @@ async def _enrol(
 
 
 def _token(token: str | None, token_file: Path | None) -> str:
+    if token is not None and token_file is not None:
+        raise CliError(
+            "there are two tokens", "give --token (or NODE_ENROLL_TOKEN) or --token-file", exit_code=Exit.USAGE
+        )
     if token_file is not None:
         try:
             return token_file.read_text(encoding="utf-8").strip()
@@ -145,7 +149,10 @@ def _refused(refused: ServerRefused) -> CliError:
 def _fault(fault: LineFault) -> CliError:
     if fault.status == 401:
         return CliError(
-            "the server does not know this token, or is not reached by this name", _ASK_OPERATOR, exit_code=Exit.REFUSED
+            "the server does not know this token, or is not reached by this name",
+            "is the URL the one that the server goes by? its operator can add names with `serve --authority`",
+            _ASK_OPERATOR,
+            exit_code=Exit.REFUSED,
         )
     if fault.status is not None:
         return CliError(fault.message, "is this the right URL, and is the server up?", exit_code=Exit.UNREACHABLE)

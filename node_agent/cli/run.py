@@ -23,7 +23,7 @@ from node_agent.vault import VaultError
 @options.data_dir
 @click.option(
     "--speed",
-    type=options.Finite(min=0, min_open=True),
+    type=options.Finite(min=0, min_open=True, max=1e9),
     default=None,
     help="Play recorded candles so many times faster than they were made (paper exchange alone).",
 )

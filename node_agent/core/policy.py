@@ -138,8 +138,13 @@ def notional(order: OrderRequest, last: Decimal) -> Decimal:
 
 def reduces(order: OrderRequest, exposure: Exposure) -> bool:
     """Whether the order can only make the position smaller."""
+    return order.amount <= _closable(order, exposure)
+
+
+def _closable(order: OrderRequest, exposure: Exposure) -> Decimal:
+    """How much of the position an order to this side could close."""
     against = exposure.position > 0 if order.side is Side.SELL else exposure.position < 0
-    return against and order.amount <= exposure.closable
+    return exposure.closable if against else Decimal(0)
 
 
 def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest) -> Verdict:
@@ -149,7 +154,7 @@ def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest
         return refusal
     exit_only = reduces(order, exposure)
     if order.reduce_only and not exit_only:
-        return Verdict("reduce_only", f"no more than {format_decimal(exposure.closable)} can be closed by it")
+        return Verdict("reduce_only", f"no more than {format_decimal(_closable(order, exposure))} can be closed by it")
     last = exposure.last
     if last is None:
         return Verdict(None, reduces=True) if exit_only else Verdict("no_price", "the market has told no price yet")

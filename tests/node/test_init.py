@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import CANDLES, WITHIN, environment, node_agent, told
+from tests.support import CANDLES, WITHIN, environment, node_agent, told, with_room_for
 
 ROWS = "timestamp,open,high,low,close,volume\n2026-01-01 00:00:00,1,2,1,2,5\n"
 
@@ -82,7 +82,8 @@ def test_what_is_missing_is_an_error_when_it_may_not_ask(words: list[str | Path]
     ("option", "value", "said"),
     [
         ("--symbol", "bitcoin", "exchange.symbol: not a symbol"),
-        ("--cash", "much", "paper.cash: not a decimal string"),
+        ("--cash", "much", "--cash': 'much' is no decimal number above 0"),
+        ("--notional", "-5", "--notional': '-5' is no decimal number above 0"),
         ("--name", 'the "best"', "a character that config.toml cannot hold"),
     ],
 )
@@ -91,6 +92,22 @@ def test_a_value_that_cannot_be_is_told_and_nothing_is_made(
 ) -> None:
     assert said in told(node_agent(*words, option, value), 2)
     assert not (tmp_path / "node").exists()
+
+
+@pytest.mark.parametrize("room", [0, 500, 2000, 10_000])
+def test_a_disk_that_is_full_leaves_nothing_behind(words: list[str | Path], tmp_path: Path, room: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "node_agent", *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=with_room_for(room),
+        env={name: value for name, value in environment().items() if not name.startswith("COVERAGE_")},
+    )
+    assert done.returncode in (1, 2)
+    assert "cannot" in told(done, done.returncode)
+    assert list(tmp_path.iterdir()) == []
+    assert node_agent(*words).returncode == 0
 
 
 def test_a_passphrase_opens_the_vault_where_no_key_file_is_named(words: list[str | Path], tmp_path: Path) -> None:

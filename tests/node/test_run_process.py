@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import signal
 import socket
 import sqlite3
@@ -24,6 +23,7 @@ from node_agent.journal import Journal, JournalMissing, Registration
 from node_agent.vault import Vault, VaultKey
 from tests.node.until import waits_for
 from tests.node.values import START
+from tests.support import with_room_for
 
 NODE_AGENT = [sys.executable, "-m", "node_agent"]
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,11 @@ def without_privileges() -> None:
         prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of a process that is too short of disk space to measure its coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -175,11 +180,7 @@ def test_a_second_process_on_the_same_directory_is_refused(node: Path) -> None:
 
 
 def test_a_full_disk_ends_the_node_and_loses_nothing(node: Path) -> None:
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
-
-    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with started(node, "--speed", "6000", preexec_fn=little_room, env=unmeasured) as process:
+    with started(node, "--speed", "6000", preexec_fn=with_room_for(150_000), env=unmeasured()) as process:
         says(ended(process), 1, "cannot be written", "make room")
     made = types(node)
     assert made[0] == "node.started"
@@ -188,6 +189,40 @@ def test_a_full_disk_ends_the_node_and_loses_nothing(node: Path) -> None:
         waits_for(lambda: types(node).count("node.started") == 2, "a second start")
         process.terminate()
         assert process.wait() == 0
+
+
+def test_a_disk_that_is_full_at_the_first_start_is_said(node: Path) -> None:
+    says(
+        agent("run", node, preexec_fn=with_room_for(0), env=unmeasured()), 1, "node.lock cannot be written", "make room"
+    )
+
+
+def test_a_node_whose_journal_is_gone_does_not_begin_anew(node: Path) -> None:
+    (node / "journal.sqlite3").unlink()
+    says(agent("run", node), 1, "there is no journal", "restore it from your backup")
+    assert not (node / "journal.sqlite3").exists()
+
+
+@pytest.mark.parametrize("name", ["config.toml", "policy.toml"])
+def test_a_node_that_has_lost_a_file_is_not_told_to_make_it_again_in_the_same_place(node: Path, name: str) -> None:
+    (node / name).unlink()
+    says(agent("run", node), 2, f"there is no {node / name}", "restore it from your backup")
+
+
+def test_output_that_cannot_be_written_is_one_line(node: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*NODE_AGENT, "status", "--data-dir", str(node), "--json"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "node-agent: error: cannot write the output: no space left on device\n",
+    )
 
 
 def test_a_directory_that_cannot_be_written_is_refused(node: Path) -> None:
@@ -225,7 +260,7 @@ def test_a_directory_without_a_node_is_said(tmp_path: Path) -> None:
     says(agent("status", tmp_path / "nowhere"), 2, "no journal", "init")
 
 
-@pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1", "fast"])
+@pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1", "fast", "1e300"])
 def test_a_speed_that_is_none_is_wrong_usage(node: Path, speed: str) -> None:
     says(agent("run", node, "--speed", speed), 2, "--speed")
 

@@ -119,9 +119,16 @@ class PaperExchange:
         return [_FILL.validate_json(record) for (record,) in rows]
 
     async def updates(self) -> AsyncIterator[Update]:
-        """Plays the recording: its first candle at once, each next one an interval later. Behind its end: silence."""
+        """Plays the recording: its first candle at once, each next one an interval later. Behind its end: silence.
+
+        A start in its midst goes on with the interval that was under way.
+        """
         loop = asyncio.get_running_loop()
         due = loop.time()
+        if self._next is None:
+            self._log_end()
+        elif self._books.at is not None:
+            due += self._seconds(self._next.at - self._books.at)
         while True:
             if self._next is None:
                 yield await self._told.get()
@@ -134,7 +141,7 @@ class PaperExchange:
                 for each in self._play(candle):
                     yield each
                 if self._next is not None:
-                    due = max(due + (self._next.at - candle.at) / timedelta(seconds=self._speed), loop.time() - 1)
+                    due = max(due + self._seconds(self._next.at - candle.at), loop.time() - 1)
                 continue
             yield update
 
@@ -147,8 +154,15 @@ class PaperExchange:
         self._keep(books, updates)
         self._next = next(self._recording, None)
         if self._next is None:
-            _log.info("the recording has ended; the market stands still", at=candle.at.isoformat())
+            self._log_end()
         return [*updates, candle]
+
+    def _seconds(self, interval: timedelta) -> float:
+        return interval / timedelta(seconds=self._speed)
+
+    def _log_end(self) -> None:
+        at = self._books.at
+        _log.info("the recording has ended; the market stands still", at=at and at.isoformat())
 
     def _taken(self, books: Books, updates: Updates) -> ExchangeOrder:
         """Keep what an order brought about, tell it on the stream, and answer with the order."""
