@@ -65,6 +65,7 @@ class Desk:
                 for fill in await self.fills_since(request.since):
                     self._deliver(events.FillTold(self._clock(), fill))
             case effects.ReadBalances():
+                await asyncio.sleep(request.after)
                 balances = await _asked(self._exchange.balances())
                 told = None if isinstance(balances, _Failed) else balances
                 self._deliver(events.BalancesTold(self._clock(), told))

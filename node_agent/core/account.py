@@ -6,6 +6,7 @@ kept in the journal, so a restart forgets no loss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,9 @@ from node_protocol.messages import format_decimal
 
 SNAPSHOT_EVERY: Final = timedelta(minutes=15)
 """Of the market's time."""
+_MOST_REREADINGS: Final = 5
+_FIRST_REREADING: Final = 0.05
+"""Seconds; the next ones come later."""
 
 
 def take_price(turn: Turn, candle: Candle) -> bool:
@@ -102,7 +106,19 @@ def read_balances(turn: Turn) -> None:
 
 
 def take_balances(turn: Turn, event: BalancesTold) -> None:
-    """Report the account as the exchange tells it, valued at the last prices."""
+    """Report the account as the exchange tells it, valued at the last prices.
+
+    Balances that do not go with the trades that we know of are read again first: most likely more has been traded, and
+    we have not been told yet. When that does not help, somebody else moves the account, and it is reported as it is.
+    """
+    if event.balances is not None:
+        untraded = _untraded(turn.state, event.balances)
+        tries = turn.state.rereadings
+        if tries < _MOST_REREADINGS and _moved(turn.state, untraded):
+            turn.change(rereadings=tries + 1)
+            turn.do(ReadBalances(after=_FIRST_REREADING * 2.0**tries))
+            return
+        turn.change(untraded=untraded, rereadings=0)
     again = turn.state.read_again
     turn.change(reading_balances=False, read_again=False)
     if event.balances is not None:
@@ -123,6 +139,21 @@ def take_balances(turn: Turn, event: BalancesTold) -> None:
         turn.fact("account", {**snapshot, "at": memory.time(turn.at)})
     if again:
         read_balances(turn)
+
+
+def _untraded(state: State, balances: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    symbols = (state.policy.symbols | state.holdings.keys()) & state.markets.keys()
+    markets = [state.markets[symbol] for symbol in symbols]
+    left = {market.base: balances.get(market.base, Decimal(0)) for market in markets}
+    for market in markets:
+        left[market.base] -= state.holdings.get(market.symbol, Holding()).amount
+    return left
+
+
+def _moved(state: State, untraded: Mapping[str, Decimal]) -> bool:
+    """Whether something changed but by our trades since the last snapshot, by more than exchanges round."""
+    steps = {market.base: market.step_size for market in state.markets.values()}
+    return any(abs(amount - state.untraded.get(base, amount)) > steps[base] for base, amount in untraded.items())
 
 
 def _equity(state: State, event: BalancesTold) -> tuple[str, Decimal]:

@@ -71,6 +71,9 @@ class ReadFills:
 class ReadBalances:
     """Ask the exchange for the account's balances. Answered by BalancesTold."""
 
+    after: float = 0.0
+    """Seconds to wait first."""
+
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:

@@ -112,6 +112,8 @@ def _start(turn: Turn, event: events.Started) -> None:
         stopping=False,
         reading_balances=False,
         read_again=False,
+        untraded={},
+        rereadings=0,
     )
     turn.fact("node", {"version": event.version, "mode": event.mode, "exchange": event.exchange})
     turn.report("node.started", version=event.version, mode=event.mode)

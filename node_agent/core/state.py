@@ -109,5 +109,9 @@ class State:
     reading_balances: bool = False
     read_again: bool = False
     """Something happened while balances were being read."""
+    untraded: Mapping[str, Decimal] = field(default_factory=dict)
+    """By base currency: what the account held at the last snapshot beyond what this node has traded."""
+    rereadings: int = 0
+    """How often balances were read again for not going with the trades that we know of."""
     can_rotate_key: bool = False
     stopping: bool = False

@@ -59,6 +59,21 @@ def test_an_unknown_token_says_so(server: ServerProcess, fresh: NodeDir) -> None
     assert "does not know this token" in enrol(fresh, url, GOOD_FORM, "--insecure-loopback", code=3)
 
 
+def test_a_url_that_the_server_does_not_go_by_is_told_as_the_other_likely_cause(
+    server: ServerProcess, fresh: NodeDir
+) -> None:
+    words = ("register", "--data-dir", fresh.path, "--server", f"http://localhost:{server.port}", "--insecure-loopback")
+    done = node_agent(*words, "--token", server.token())
+    assert "is not reached by this name" in told(done, 3)
+    assert "hint: is the URL the one that the server goes by?" in done.stderr
+
+
+def test_of_two_tokens_none_is_tried(fresh: NodeDir, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(GOOD_FORM)
+    more = ("--insecure-loopback", "--token-file", str(tmp_path / "token"))
+    assert "there are two tokens" in enrol(fresh, "http://127.0.0.1:1", GOOD_FORM, *more, code=2)
+
+
 def test_a_server_that_is_away_says_so_and_loses_nothing(server: ServerProcess, tmp_path: Path) -> None:
     node, token = NodeDir.made(tmp_path), server.token()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -31,7 +31,7 @@ def has(server: ServerProcess, node_id: str, kind: str, times: int = 1) -> None:
 
 def place(server: ServerProcess, node_id: str, **options: str) -> dict[str, Any]:
     words = {"symbol": "BTC/USD", "side": "buy", "type": "limit", "amount": "0.01", "price": "40000"} | options
-    flags = [part for name, value in words.items() for part in (f"--{name}", value)]
+    flags = [part for name, value in words.items() if value for part in (f"--{name}", value)]
     placed: dict[str, Any] = json_of("orders", "place", "--data-dir", server.data_dir, "--node", node_id, *flags)
     return placed
 
@@ -54,6 +54,20 @@ def test_a_trader_s_first_hour(server: ServerProcess, node: NodeDir) -> None:
     facts = node.status()
     assert facts["events"] == {"last_seq": len(stored), "acknowledged": len(stored), "pending": 0}
     assert not facts["running"]
+
+
+def test_positions_and_balances_of_a_snapshot_are_of_one_moment(server: ServerProcess, node: NodeDir) -> None:
+    node_id = node.status()["node_id"]
+    for _ in range(20):
+        place(server, node_id, type="market", amount="0.0002", price="", expires="10m")
+    with NodeProcess(node) as process:
+        has(server, node_id, "trade", 20)
+        until(lambda: True if node.status()["balances"].get("BTC") == "0.004" else None, "the last snapshot")
+        process.stop()
+    told = [event["data"] for event in events(server, node_id) if event["type"] == "account.snapshot"]
+    assert told[-1]["positions"] == {"BTC/USD": "0.004"}
+    for each in told:
+        assert each["positions"].get("BTC/USD", "0") == each["balances"].get("BTC", "0")
 
 
 def test_reports_wait_for_a_server_that_is_away_and_arrive_once(server: ServerProcess, node: NodeDir) -> None:
@@ -114,8 +128,8 @@ def test_a_copy_beside_the_original_suspends_the_node_and_stops_new_risk(
 
         evidence = until(suspended, "the node to be suspended")
         until(
-            lambda: True if any("suspended" in json.dumps(each.status()["pauses"]) for each in (node, copy)) else None,
-            "a holder to stop new risk",
+            lambda: True if any("--replace" in json.dumps(each.status()["pauses"]) for each in (node, copy)) else None,
+            "a holder to stop new risk, and to say what can be done",
         )
     assert evidence["cause"] in ("copy_same_host", "rollback")
 
@@ -244,3 +258,9 @@ def test_a_server_pauses_and_resumes_new_risk(server: ServerProcess, node: NodeD
         place(server, node_id)
         has(server, node_id, "order.filled")
         process.stop()
+
+
+def test_a_picture_that_has_nowhere_to_go_is_told_before_the_demo_plays(tmp_path: Path) -> None:
+    done = node_agent("demo", "--quiet", "--svg", tmp_path / "nowhere/last.svg", TMPDIR=str(tmp_path))
+    assert "--svg: there is no directory" in told(done, 2)
+    assert list(tmp_path.iterdir()) == []
