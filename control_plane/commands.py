@@ -30,6 +30,11 @@ _POLL_SECONDS: Final = 0.1
 class NotTaking(Exception):
     """The node will not come for commands any more."""
 
+    def __init__(self, node_id: str, state: registry.State, replaced_by: str | None) -> None:
+        super().__init__(f"{node_id} is {state}: it takes no commands")
+        self.node_id = node_id
+        self.replaced_by = replaced_by
+
 
 def issue(
     database: Database,
@@ -43,7 +48,8 @@ def issue(
     """A new command, durable. Raises UnknownNode, and NotTaking for a suspended or revoked node."""
     state = registry.state_of(database, node_id)
     if state is not registry.State.ACTIVE:
-        raise NotTaking(f"{node_id} is {state}: it takes no commands")
+        with database.reading() as connection:
+            raise NotTaking(node_id, state, registry.replaced_by(connection, node_id))
     command = Command(
         id=f"cmd_{b64url_encode(secrets.token_bytes(16))}",
         issued_at=now,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, update
 
 from control_plane import commands, node_keys
 from control_plane.database import Database, UtcTime, events, nodes
-from control_plane.orders import EVENT_PREFIX
+from control_plane.orders import EVENT_PREFIX, NOT_CARRIED_OUT
 from node_protocol import strict_json
 from node_protocol.messages import Event, SyncRequest
 from node_protocol.refusals import Code, Refused
@@ -69,9 +69,18 @@ def of_node(connection: Connection, node_id: str, *, after: int = 0, limit: int 
 
 def order_events(connection: Connection, node_id: str) -> list[tuple[int, str, dict[str, Any]]]:
     """Number, type and data of a node's events about orders, in order."""
-    query = select(events.c.seq, events.c.type, events.c.data).where(
-        events.c.node_id == node_id, events.c.type.startswith(EVENT_PREFIX)
-    )
+    return _told(connection, node_id, events.c.type.startswith(EVENT_PREFIX))
+
+
+def refusal_events(connection: Connection, node_id: str) -> list[tuple[int, str, dict[str, Any]]]:
+    """Number, type and data of a node's events about commands that it did not carry out, in order."""
+    # A strategy may be refused all day, and those events name no command: they are not read.
+    names_one = events.c.data.contains('"command_id":', autoescape=True)
+    return _told(connection, node_id, events.c.type.in_(NOT_CARRIED_OUT) & names_one)
+
+
+def _told(connection: Connection, node_id: str, wanted: ColumnElement[bool]) -> list[tuple[int, str, dict[str, Any]]]:
+    query = select(events.c.seq, events.c.type, events.c.data).where(events.c.node_id == node_id, wanted)
     rows = connection.execute(query.order_by(events.c.seq))
     return [(row.seq, row.type, strict_json.loads(row.data.encode())) for row in rows]
 

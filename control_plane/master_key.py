@@ -64,9 +64,12 @@ def from_environment(environ: Mapping[str, str]) -> Sealer:
         try:
             value = Path(path).read_text("utf-8")
         except OSError as error:
-            raise BadMasterKey(f"{FILE_VARIABLE}: {error.strerror}: {path}") from None
+            what = (error.strerror or str(error)).lower()
+            raise BadMasterKey(f"the master key cannot be read: {what}: {path}") from None
         except UnicodeDecodeError:
-            raise BadMasterKey(f"{FILE_VARIABLE}: {path} is not text") from None
+            raise BadMasterKey(f"the master key cannot be read: {path} is not text") from None
+        if not value.strip():
+            raise BadMasterKey(f"there is no master key in {path}")
     if not value.strip():
         raise BadMasterKey(f"no master key: neither {VARIABLE} nor {FILE_VARIABLE} is set")
     return Sealer([parse(part) for part in value.split(",")])
@@ -78,11 +81,15 @@ def parse(text: str) -> bytes:
     Raises BadMasterKey below 32 bytes, and for bytes that no random source would give: few different ones, an even
     progression, plain text.
     """
-    key = _decode(text.strip())
-    if key is None or len(key) < MASTER_KEY_BYTES:
-        raise BadMasterKey(f"the master key is not {MASTER_KEY_BYTES} or more bytes in base64url, base64 or hex")
-    steps = {(after - before) % 256 for before, after in pairwise(key)}
-    if len(set(key)) < _FEWEST_VALUES or len(steps) < _FEWEST_VALUES or all(32 <= byte < 127 for byte in key):
+    text = text.strip()
+    key = _from_hex(text) if _HEX.fullmatch(text) else _from_base64(text)
+    if key is None:
+        # What is too short as hex may be long enough as base64, such as AAAA…: no good either, for another reason.
+        other = _from_base64(text)
+        if other is None or _looks_random(other):
+            raise BadMasterKey(f"the master key is not {MASTER_KEY_BYTES} or more bytes in base64url, base64 or hex")
+        key = other
+    if not _looks_random(key):
         raise BadMasterKey("the master key is not random: it was typed, repeated or counted up")
     return key
 
@@ -119,14 +126,26 @@ def _fernet(master_key: bytes, purpose: Purpose) -> Fernet:
     return Fernet(urlsafe_b64encode(derived))
 
 
-def _decode(text: str) -> bytes | None:
-    if _HEX.fullmatch(text):
-        # Hex reads as base64 too, of another and longer key: what looks like hex is hex.
-        return bytes.fromhex(text) if len(text) % 2 == 0 else None
+def _looks_random(key: bytes) -> bool:
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
+    typed = all(32 <= byte < 127 for byte in key)
+    return len(set(key)) >= _FEWEST_VALUES and len(steps) >= _FEWEST_VALUES and not typed
+
+
+def _from_hex(text: str) -> bytes | None:
+    # Hex reads as base64 too, of another and longer key: what looks like hex is hex.
+    return _long_enough(bytes.fromhex(text)) if len(text) % 2 == 0 else None
+
+
+def _from_base64(text: str) -> bytes | None:
     padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
     try:
-        return (
+        return _long_enough(
             urlsafe_b64decode(padded) if re.fullmatch(r"[\w-]+=*", text, re.ASCII) else b64decode(padded, validate=True)
         )
     except (Base64Error, ValueError):
         return None
+
+
+def _long_enough(key: bytes) -> bytes | None:
+    return key if len(key) >= MASTER_KEY_BYTES else None

@@ -39,10 +39,16 @@ class Replaced(LookupError):
 def see_that_none_replaced(connection: Connection, node_id: str) -> None:
     """Raises Replaced for a node whose place was taken, by a token made for it, and UnknownNode."""
     require(connection, node_id)
-    spent = select(tokens.c.node_id).where(tokens.c.replaces == node_id, tokens.c.node_id.is_not(None))
-    by = connection.execute(spent.limit(1)).scalar_one_or_none()
+    by = replaced_by(connection, node_id)
     if by is not None:
         raise Replaced(node_id, by)
+
+
+def replaced_by(connection: Connection, node_id: str) -> str | None:
+    """The node that took this one's place, by a token made for it, if any has."""
+    spent = select(tokens.c.node_id).where(tokens.c.replaces == node_id, tokens.c.node_id.is_not(None))
+    by: str | None = connection.execute(spent.limit(1)).scalar_one_or_none()
+    return by
 
 
 def require(connection: Connection, node_id: str) -> Row[Any]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from control_plane.cli.errors import Exit, as_cli_error
+from control_plane.cli.errors import Exit, as_cli_error, let_go_of_stdout
 from node_protocol.version import __version__
 
 _COMMANDS: Final = {
@@ -60,8 +60,9 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
-    except click.ClickException as error:
+    except (click.ClickException, OSError) as error:
         shown = as_cli_error(error)
         shown.show()
+        let_go_of_stdout()
         code = shown.exit_code
     sys.exit(code if isinstance(code, int) else 0)

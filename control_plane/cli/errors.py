@@ -14,10 +14,14 @@ The line starts in lower case and has no full stop; each hint is one thing to do
 
 from __future__ import annotations
 
+import os
+import sys
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
+
+_NO_OUTPUT: Final = "cannot write the output"
 
 
 class Exit(IntEnum):
@@ -44,11 +48,28 @@ class CliError(click.ClickException):
             click.echo(f"hint: {hint}", err=file is None, file=file)
 
 
-def as_cli_error(error: click.ClickException) -> CliError:
-    """One of click's own errors in the form of ours."""
+def as_cli_error(error: click.ClickException | OSError) -> CliError:
+    """One of click's own errors, or of the system's, in the form of ours."""
     if isinstance(error, CliError):
         return error
+    if isinstance(error, OSError):
+        what = (error.strerror or str(error)).lower()
+        if error.filename is None:  # then it comes from a stream
+            return CliError(f"{_NO_OUTPUT}: {what}")
+        return CliError(f"{what}: {error.filename}", exit_code=Exit.USAGE)
     message = error.format_message().rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
     hints = [f"`{context.command_path} --help` shows what it takes"] if context else []
     return CliError(message[:1].lower() + message[1:], *hints, exit_code=Exit(error.exit_code))
+
+
+def require_stdout() -> None:
+    """For commands that make what is shown once. Raises CliError when it would be shown to nobody."""
+    if sys.__stdout__ is None:
+        raise CliError(f"{_NO_OUTPUT}: stdout is closed")
+
+
+def let_go_of_stdout() -> None:
+    """After a failure: what could not be written would fail again, and loudly, as the interpreter ends."""
+    if sys.__stdout__ is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())

@@ -15,6 +15,8 @@ from node_protocol import strict_json
 from node_protocol.encoding import format_time
 
 _PAGE: Final = 1000
+_LAST_SEQ: Final = 10**15 - 1
+"""No event has a higher number on the wire."""
 _POLL_SECONDS: Final = 0.2
 
 
@@ -26,7 +28,9 @@ def command() -> None:
 @command.command("tail")
 @data_dir_option
 @node_option
-@click.option("--from-seq", type=click.IntRange(min=1), default=1, show_default=True, help="The first event.")
+@click.option(
+    "--from-seq", type=click.IntRange(1, _LAST_SEQ), default=1, show_default="1", help="The number of the first event."
+)
 @click.option("--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @json_option
 def tail(data_dir: Path, node_id: str, from_seq: int, follow: bool, as_json: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from control_plane.cli.errors import require_stdout
+
 
 @click.group("keys")
 def command() -> None:
@@ -18,4 +20,5 @@ def generate() -> None:
     """
     from control_plane import master_key  # noqa: PLC0415
 
+    require_stdout()
     click.echo(master_key.generate())

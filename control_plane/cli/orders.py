@@ -77,11 +77,21 @@ def cancel_all(data_dir: Path, node_id: str, symbol: str | None, expires: timede
 @node_option
 @json_option
 def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
-    """Print a node's orders as its events tell them, and the commands that it was given."""
+    """Print a node's orders as its events tell them, and the commands that it was given.
+
+    \b
+    A command is
+      waiting   while the node has not come for it;
+      sent      when it has, and did not say yet what became of it;
+      done      when it was carried out;
+      refused   when it was not, by the rule behind it;
+      expired   when its time is over; with a rule behind it the node says so.
+    """
     with opened(data_dir) as database, database.reading() as connection:
         registry.require(connection, node_id)
         found = orders.project(ingest.order_events(connection, node_id))
-        given = [_command(row, utc_now()) for row in commands.of_node(connection, node_id)]
+        ends = orders.endings(ingest.refusal_events(connection, node_id))
+        given = [_command(row, ends.get(row.command_id), utc_now()) for row in commands.of_node(connection, node_id)]
     if as_json:
         print_json({"orders": found, "commands": given})
         return
@@ -93,11 +103,15 @@ def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
         price = plain(str(order.get("average_price", order.get("price", "-"))))
         click.echo(f"{'  '.join(told.values())}  filled {amounts}  at {price}")
     for each in given:
-        click.echo(f"{each['command_id']}  {each['state']}  {each['type']}  {strict_json.dumps(each['data']).decode()}")
+        facts = (each["command_id"], each["state"], each["type"], strict_json.dumps(each["data"]).decode())
+        why = ": ".join(each[name] for name in ("rule", "detail") if each[name])
+        click.echo("  ".join((*facts, why) if why else facts))
 
 
-def _command(row: Row[Any], now: datetime) -> dict[str, Any]:
-    if row.done_at is not None:
+def _command(row: Row[Any], ending: orders.Ending | None, now: datetime) -> dict[str, Any]:
+    if ending is not None:
+        state = ending.state
+    elif row.done_at is not None:
         state = "done"
     elif row.expires_at <= now:
         state = "expired"
@@ -108,6 +122,8 @@ def _command(row: Row[Any], now: datetime) -> dict[str, Any]:
         "type": row.type,
         "data": strict_json.loads(row.data.encode()),
         "state": state,
+        "rule": plain(ending.rule) if ending and ending.rule else None,
+        "detail": plain(ending.detail) if ending and ending.detail else None,
         "issued_at": format_time(row.issued_at),
         "expires_at": format_time(row.expires_at),
     }

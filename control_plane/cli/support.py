@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _NODE_ID: Final = re.compile(r"n_[a-z2-7]{20}", re.ASCII)
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
+_RESTORE: Final = "restore it from its backup, or name another --data-dir"
+_DATABASE_HINTS: Final = {
+    sqlite3.SQLITE_BUSY: "another program holds it: try again when that one is done",
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
+    sqlite3.SQLITE_NOTADB: _RESTORE,
+}
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -96,12 +103,18 @@ def sealer() -> Sealer:
     try:
         return master_key.from_environment(os.environ)
     except master_key.BadMasterKey as error:
-        raise CliError(
-            str(error),
-            f"make one: export {master_key.VARIABLE}=$(control-plane keys generate)",
-            "keep it: without it no node key in the database opens again",
-            exit_code=Exit.USAGE,
-        ) from None
+        raise CliError(str(error), *_key_hints(os.environ), exit_code=Exit.USAGE) from None
+
+
+def _key_hints(environ: Mapping[str, str]) -> tuple[str, ...]:
+    path = environ.get(master_key.FILE_VARIABLE)
+    if path and environ.get(master_key.VARIABLE):
+        return (f"unset {master_key.VARIABLE} or {master_key.FILE_VARIABLE}",)
+    if path:
+        make = f"name its file in {master_key.FILE_VARIABLE}; `control-plane keys generate` prints a new key"
+    else:
+        make = f"make one: export {master_key.VARIABLE}=$(control-plane keys generate)"
+    return make, "keep it: without it no node key in the database opens again"
 
 
 @contextmanager
@@ -117,7 +130,7 @@ def failures(data_dir: Path) -> Iterator[None]:
     except master_key.SealBroken:
         raise CliError(
             f"the master key is not the one of {data_dir}",
-            f"set {master_key.VARIABLE} to the key that this database was made with",
+            f"set {master_key.VARIABLE}, or {master_key.FILE_VARIABLE}, to the key that this database was made with",
             exit_code=Exit.USAGE,
         ) from None
     except registry.UnknownNode as error:
@@ -125,17 +138,20 @@ def failures(data_dir: Path) -> Iterator[None]:
     except registry.Replaced as error:
         raise CliError(str(error), f"to take that one's place: --replaces {error.by}") from None
     except commands.NotTaking as error:
-        raise CliError(str(error), "`control-plane token create --replaces …` lets it enrol anew") from None
+        if error.replaced_by is None:
+            create = f"control-plane token create --data-dir {data_dir} --replaces {error.node_id}"
+            hint = f"`{create}` lets it enrol anew"
+        else:
+            hint = f"{error.replaced_by} has taken its place: name that one"
+        raise CliError(str(error), hint) from None
     except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or type(error).__name__)
+        cause = getattr(error, "orig", None)
+        # The low byte says what is wrong, the rest says where.
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         raise CliError(
-            f"the database in {data_dir} does not answer: {cause}", "look at the disk's space and at who owns the files"
+            f"the database in {data_dir} does not answer: {cause or type(error).__name__}",
+            _DATABASE_HINTS.get(code, "look at the disk's space and at who owns the files"),
         ) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise CliError(f"{what}: {error.filename or data_dir}", exit_code=Exit.USAGE) from None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from control_plane import deployment, tokens
+from control_plane.cli.errors import require_stdout
 from control_plane.cli.migrate import migrate
 from control_plane.cli.support import DURATION, NODE_ID, data_dir_option, json_option, opened, print_json, sealer
 from control_plane.clock import utc_now
@@ -30,6 +31,7 @@ def command() -> None:
 @json_option
 def create(data_dir: Path, expires: timedelta, replaces: str | None, as_json: bool) -> None:
     """Print a new token. It is shown once, and serves once; also while the server runs, and before it first does."""
+    require_stdout()
     seals = sealer()
     if not path_in(data_dir).exists():
         migrate(data_dir)

@@ -72,14 +72,21 @@ def main() -> None:
         CliError("interrupted").show()
         code = Exit.INTERRUPTED
     except OSError as error:
-        if error.filename is not None:
-            raise
-        # One without a file's name is a stream's. What is left in its buffer would fail again at the process's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        CliError(f"cannot write the output: {(error.strerror or str(error)).lower()}").show()
+        _say_what_failed(error)
         code = Exit.NO
     sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
 def _one_line(text: str) -> str:
     return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _say_what_failed(error: OSError) -> None:
+    what = (error.strerror or str(error)).lower()
+    if error.filename is not None:
+        CliError(f"{what}: {error.filename}").show()
+        return
+    # One without a file's name is a stream's. What is left in its buffer would fail again at the process's end.
+    if sys.__stdout__ is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+    CliError(f"cannot write the output: {what}").show()

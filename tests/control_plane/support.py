@@ -38,10 +38,12 @@ COMPONENTS = {name: f"{name:x<22}".replace("_", "-")[:22] for name in ("machine_
 ENVIRONMENT = {**os.environ, "CONTROL_PLANE_MASTER_KEY": MASTER_KEY, "PYTHONUNBUFFERED": "1"}
 
 
-def control_plane(*arguments: object, environ: Mapping[str, str] = ENVIRONMENT) -> subprocess.CompletedProcess[str]:
-    """One run of the command."""
+def control_plane(
+    *arguments: object, environ: Mapping[str, str] = ENVIRONMENT, redirected: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """One run of the command; `redirected` as a shell has it, such as `>&-`."""
     return subprocess.run(
-        [sys.executable, "-m", "control_plane", *map(str, arguments)],
+        ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "control_plane", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=dict(environ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import select
+import shlex
 import signal
 import socket
 import sqlite3
@@ -14,10 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from control_plane import database
+from control_plane.cli.errors import CliError
+from control_plane.cli.migrate import migrate
 from control_plane.master_key import generate
 from tests.control_plane.support import (
     DEADLINE,
     ENVIRONMENT,
+    Node,
     ServerProcess,
     control_plane,
     enrolled,
@@ -29,9 +35,9 @@ UNKNOWN = "n_" + "a" * 20
 WITHOUT_KEY = {name: value for name, value in ENVIRONMENT.items() if name != "CONTROL_PLANE_MASTER_KEY"}
 
 
-def fails(code: int, *arguments: object, environ: dict[str, str] = ENVIRONMENT) -> str:
+def fails(code: int, *arguments: object, environ: dict[str, str] = ENVIRONMENT, redirected: str = "") -> str:
     """The error line of a run that fails with this code, in the one form that errors have."""
-    done = control_plane(*arguments, environ=environ)
+    done = control_plane(*arguments, environ=environ, redirected=redirected)
     assert done.returncode == code, done
     first, *hints = done.stderr.splitlines()
     assert re.fullmatch(r"control-plane: error: [^A-Z].*[^.]", first), first
@@ -48,6 +54,20 @@ def test_without_a_good_master_key_nothing_starts_and_no_port_is_opened(tmp_path
         assert "control-plane keys generate" in told
         assert not key or key not in told
     assert not (tmp_path / "server").exists()
+
+
+def test_a_master_key_s_hints_are_about_where_it_comes_from(tmp_path: Path) -> None:
+    missing, empty, weak = (tmp_path / name for name in ("missing", "empty", "weak"))
+    empty.touch()
+    weak.write_text("change-me")
+    create = ("token", "create", "--data-dir", tmp_path / "server")
+    for path in (missing, empty, weak):
+        told = fails(2, *create, environ=WITHOUT_KEY | {"CONTROL_PLANE_MASTER_KEY_FILE": str(path)})
+        assert "name its file in CONTROL_PLANE_MASTER_KEY_FILE" in told
+        assert "export" not in told
+        assert (str(path) in told) == (path is not weak)
+    told = fails(2, *create, environ=ENVIRONMENT | {"CONTROL_PLANE_MASTER_KEY_FILE": str(missing)})
+    assert told.splitlines()[1:] == ["hint: unset CONTROL_PLANE_MASTER_KEY or CONTROL_PLANE_MASTER_KEY_FILE"]
 
 
 def test_another_master_key_is_told_from_the_right_one(server: ServerProcess) -> None:
@@ -91,6 +111,67 @@ def test_a_data_directory_without_a_database_is_told_with_what_makes_one(tmp_pat
         assert "control-plane serve" in fails(2, *arguments, "--data-dir", tmp_path)
 
 
+def test_an_event_s_number_ends_where_those_of_the_wire_do(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    tail = ("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--from-seq")
+    assert control_plane(*tail, 10**15 - 1).returncode == 0
+    for beyond in (10**15, 10**23 - 1, 0):
+        assert "--from-seq" in fails(2, *tail, beyond)
+
+
+def test_output_that_cannot_be_written_is_told_in_one_line(server: ServerProcess) -> None:
+    node = enrolled(server.address, server.token())
+    node.sync(events=[event(1)])
+    # As at a terminal, Python keeps what it could not write, and tries again at its end.
+    environ = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
+    where = ("--data-dir", server.data_dir)
+    for arguments in (
+        ["nodes", "list", *where, "--json"],
+        ["orders", "list", *where, "--node", node.node_id, "--json"],
+        ["events", "tail", *where, "--node", node.node_id],
+        ["token", "create", *where],
+        ["keys", "generate"],
+        ["serve", "--data-dir", server.data_dir, "--port", 0],
+        ["--help"],
+    ):
+        told = fails(1, *arguments, environ=environ, redirected=">/dev/full")
+        assert told == "control-plane: error: cannot write the output: no space left on device\n"
+
+
+def test_what_is_shown_once_is_not_made_when_nobody_would_see_it(server: ServerProcess, tmp_path: Path) -> None:
+    for arguments in (
+        ["token", "create", "--data-dir", server.data_dir, "--json"],
+        ["token", "create", "--data-dir", tmp_path / "other"],
+        ["keys", "generate"],
+    ):
+        told = fails(1, *arguments, redirected=">&-")
+        assert told == "control-plane: error: cannot write the output: stdout is closed\n"
+    assert not (tmp_path / "other").exists()
+    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection:
+        assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (0,)
+
+
+def test_a_node_that_takes_no_commands_is_told_with_what_helps(server: ServerProcess) -> None:
+    suspended, revoked = (enrolled(server.address, server.token()) for _ in range(2))
+    assert Node(suspended.signer, "7." + "A" * 22, suspended.salt_id).sync().status == 409
+    # No command revokes without a replacement as yet.
+    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection, connection:
+        connection.execute(
+            "UPDATE nodes SET revoked_at = '2026-11-24T09:00:00.000000Z' WHERE node_id = ?", (revoked.node_id,)
+        )
+    pause = ("nodes", "pause", "--data-dir", server.data_dir)
+    for node, state in ((suspended, "suspended"), (revoked, "revoked")):
+        told = fails(1, *pause, node.node_id)
+        assert f"{node.node_id} is {state}" in told
+        hinted = re.search("hint: `control-plane (.+)` lets it enrol anew", told)
+        assert hinted is not None
+        token = control_plane(*shlex.split(hinted[1])).stdout.strip()
+        new = enrolled(server.address, token)
+        told = fails(1, *pause, node.node_id)
+        assert told.splitlines()[1:] == [f"hint: {new.node_id} has taken its place: name that one"]
+        json_of(*pause, new.node_id)
+
+
 def test_a_token_can_be_made_before_the_server_first_serves(tmp_path: Path) -> None:
     data_dir = tmp_path / "server"
     made = control_plane("token", "create", "--data-dir", data_dir, "--json")
@@ -115,9 +196,26 @@ def test_a_node_is_named_by_an_argument_or_by_the_option_that_other_commands_hav
 
 def test_a_database_that_is_none_and_one_that_cannot_be_made_are_told(tmp_path: Path) -> None:
     (tmp_path / "control_plane.sqlite3").write_bytes(b"this is no database" * 100)
-    assert "does not answer" in fails(1, "nodes", "list", "--data-dir", tmp_path)
+    told = fails(1, "nodes", "list", "--data-dir", tmp_path)
+    assert "does not answer: file is not a database" in told
+    assert "hint: restore it from its backup" in told
     (tmp_path / "file").touch()
-    fails(2, "migrate", "--data-dir", tmp_path / "file" / "below")
+    assert f": {tmp_path / 'file' / 'below'}" in fails(2, "migrate", "--data-dir", tmp_path / "file" / "below")
+
+
+def test_a_database_that_another_program_holds_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(tmp_path)
+    monkeypatch.setattr(database, "_BUSY_MILLISECONDS", 1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "control_plane.sqlite3")) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CliError, match="database is locked") as told:
+            migrate(tmp_path)
+    assert told.value.hints == ("another program holds it: try again when that one is done",)
+
+
+def test_a_database_that_fails_otherwise_is_told_with_what_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "control_plane.sqlite3").mkdir()
+    assert "hint: look at the disk's space" in fails(1, "migrate", "--data-dir", tmp_path)
 
 
 def test_a_database_of_an_older_form_is_told_with_what_brings_it_up_to_date(tmp_path: Path) -> None:

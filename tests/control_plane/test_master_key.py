@@ -64,6 +64,18 @@ def test_a_short_or_a_typed_key_is_refused_and_not_repeated(text: str) -> None:
     assert not text or text not in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["A" * 43, "A" * 44, "A" * 43 + "=", "deadbeef" * 7])
+def test_base64_that_looks_like_hex_too_short_is_told_for_what_it_is(text: str) -> None:
+    with pytest.raises(BadMasterKey, match="is not random"):
+        parse(text)
+
+
+@pytest.mark.parametrize("lost", range(1, 22))
+def test_hex_of_which_digits_are_lost_is_no_base64_key(lost: int) -> None:
+    with pytest.raises(BadMasterKey, match="is not 32 or more bytes"):
+        parse(KEY.hex()[:-lost])
+
+
 def test_the_key_comes_from_a_variable_or_from_a_file_and_not_from_both(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(KEY.hex() + "\n")

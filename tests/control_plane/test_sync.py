@@ -193,6 +193,35 @@ def test_a_command_comes_again_until_it_is_done(server: ServerProcess, node: Nod
     assert [each["state"] for each in listed["commands"]] == ["done", "done"]
 
 
+def test_what_became_of_a_command_is_told_by_its_node(server: ServerProcess, node: Node) -> None:
+    limited, late, odd, foreign, carried_out = (place(server, node) for _ in range(5))
+    told = [
+        ("intent.refused", {"command_id": limited, "rule": "max_order_notional", "detail": "at most\n100"}),
+        ("command.refused", {"command_id": limited, "rule": "max_order_notional"}),
+        ("command.expired", {"command_id": late, "rule": "expired"}),
+        ("command.refused", {"command_id": odd, "rule": ["\x1b[2J"], "detail": {"command_id": foreign}}),
+        ("command.refused", {"command_id": [foreign], "rule": "x"}),
+        ("intent.refused", {"strategy": "s", "rule": "paused"}),
+        ("node.note", {"command_id": carried_out, "text": "as asked"}),
+    ]
+    events = [event(seq) | {"type": kind, "data": data} for seq, (kind, data) in enumerate(told, 1)]
+    node.sync(events=events, done_commands=[limited, late, odd, carried_out])
+    other = enrolled(server.address, server.token())
+    about_it = {"type": "command.refused", "data": {"command_id": foreign, "rule": "x"}}
+    other.sync(events=[event(1) | about_it], done_commands=[foreign])
+
+    arguments = ("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+    assert [(each["state"], each["rule"], each["detail"]) for each in json_of(*arguments)["commands"]] == [
+        ("refused", "max_order_notional", "at most?100"),
+        ("expired", "expired", None),
+        ("refused", None, None),
+        ("sent", None, None),
+        ("done", None, None),
+    ]
+    lines = control_plane(*arguments).stdout.splitlines()
+    assert [line.partition("}")[2] for line in lines] == ["  max_order_notional: at most?100", "  expired", "", "", ""]
+
+
 def test_a_node_cannot_end_the_commands_of_another(server: ServerProcess, node: Node) -> None:
     command_id = place(server, node)
     other = enrolled(server.address, server.token())

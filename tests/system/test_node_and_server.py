@@ -70,6 +70,20 @@ def test_positions_and_balances_of_a_snapshot_are_of_one_moment(server: ServerPr
         assert each["positions"].get("BTC/USD", "0") == each["balances"].get("BTC", "0")
 
 
+def test_what_became_of_each_order_is_listed(server: ServerProcess, node: NodeDir) -> None:
+    node_id = node.status()["node_id"]
+    with NodeProcess(node) as process:
+        has(server, node_id, "account.snapshot")
+        given = [place(server, node_id, type="market", price="", amount=amount) for amount in ("0.001", "1000")]
+        has(server, node_id, "order.filled")
+        has(server, node_id, "command.refused")
+        process.stop()
+    listed = json_of("orders", "list", "--data-dir", server.data_dir, "--node", node_id)["commands"]
+    assert [each["command_id"] for each in listed] == [each["command_id"] for each in given]
+    assert [(each["state"], each["rule"]) for each in listed] == [("done", None), ("refused", "max_order_notional")]
+    assert listed[1]["detail"]
+
+
 def test_reports_wait_for_a_server_that_is_away_and_arrive_once(server: ServerProcess, node: NodeDir) -> None:
     node_id = node.status()["node_id"]
     server.end()
