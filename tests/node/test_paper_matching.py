@@ -109,6 +109,11 @@ def test_a_stop_that_is_touched_already_fills_at_once() -> None:
     assert fills(updates) == [(D(100), D(1), Liquidity.TAKER)]
 
 
+def test_a_stop_that_is_touched_already_is_paid_for_at_the_price_that_it_takes() -> None:
+    with pytest.raises(Rejected, match="not enough USD"):
+        place(books(last=100, quote=90), RULES, order("a", "buy", stop=80))
+
+
 def test_resting_orders_fill_in_parts_bounded_by_a_share_of_the_volume() -> None:
     state, _ = place(books(), RULES, order("a", price=99, amount=25))
     parts = []

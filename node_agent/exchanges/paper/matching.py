@@ -207,7 +207,9 @@ def _hold(order: Placed, rules: Rules) -> Decimal:
 
 
 def _worst_price(request: OrderRequest, last: Decimal) -> Decimal:
-    """What the order may cost: its limit, its stop, or the last price."""
+    """What the order may cost: its limit, its stop, or the last price, which a stop that is touched already takes."""
+    if request.type is OrderType.STOP and _takes_at_once(request, last):
+        return last
     return request.price or request.stop_price or last
 
 
