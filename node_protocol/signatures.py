@@ -17,13 +17,13 @@ the code `unauthenticated`; only its `reason`, for logs, tells one from another.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Final, Literal, TypeAlias
 
 from node_protocol.encoding import b64url_encode
@@ -90,6 +90,7 @@ _REQUEST_HEADERS: Final = frozenset(
     ("host", "content-type", "content-digest", "content-encoding", "signature-input", "signature"),
 )
 _RESPONSE_HEADERS: Final = _REQUEST_HEADERS - {"host"}
+_SEQUENCES: Final = (list, tuple)
 
 
 class MacKey:
@@ -104,9 +105,9 @@ class MacKey:
     def __init__(self, key: bytes, *, minimum: int = KEY_BYTES) -> None:
         if len(key) < minimum:
             raise Misuse(f"a key of {len(key)} bytes; at least {minimum} are needed")
-        block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        block = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
     def mac(self, message: bytes) -> bytes:
         """The 32 bytes of HMAC-SHA256 over `message`."""
@@ -156,8 +157,8 @@ class Unverified:
 
         None stands for an unknown key: it costs the same work and is always refused. Raises Refused.
         """
-        signature_good = hmac.compare_digest((key or _DUMMY_KEY).mac(self.base), self.claims.signature)
-        digest_good = hmac.compare_digest(hashlib.sha256(body).digest(), self.digest)
+        signature_good = compare_digest((key or _DUMMY_KEY).mac(self.base), self.claims.signature)
+        digest_good = compare_digest(sha256(body).digest(), self.digest)
         if key is not None and signature_good and digest_good:
             return self.claims
         if key is None:
@@ -349,7 +350,7 @@ def _base64(value: bytes) -> str:
 
 
 def _digest_header(body: bytes) -> str:
-    return f"sha-256=:{_base64(hashlib.sha256(body).digest())}:"
+    return f"sha-256=:{_base64(sha256(body).digest())}:"
 
 
 def _parameters(components: str, created: int, nonce: str, key_id: str, tag: str) -> str:
@@ -398,7 +399,8 @@ def _signed_headers(
 
 def _single_headers(headers: Headers, wanted: Collection[str]) -> dict[str, str]:
     """Headers by lower-case name, the wanted ones at least. One of those that comes twice is refused, never joined."""
-    found = {name: value for name, value in headers}  # noqa: C416 - dict() would take a mapping, which has lost lines
+    # A mapping has lost lines already; whatever is neither list nor tuple is read line by line, which a mapping fails.
+    found = dict(headers) if isinstance(headers, _SEQUENCES) else {}
     names = "".join(found)
     if len(found) != len(headers) or names != names.lower():
         found = _lower_case(headers, wanted)
