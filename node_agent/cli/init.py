@@ -233,9 +233,8 @@ def _all_or_nothing(data_dir: Path, new_key_file: Path | None) -> Iterator[None]
         yield
     except BaseException:
         with suppress(OSError):
-            for each in _FILES:
-                for path in data_dir.glob(f"{each}*"):
-                    path.unlink()
+            for each in (*_FILES, f"{JOURNAL_FILE}-wal", f"{JOURNAL_FILE}-shm"):
+                (data_dir / each).unlink(missing_ok=True)
             if new_key_file is not None:
                 new_key_file.unlink(missing_ok=True)
             if not was_there:

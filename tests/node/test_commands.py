@@ -94,20 +94,6 @@ def test_an_owner_who_takes_no_commands_gets_none() -> None:
     assert not node.state.pauses
 
 
-def test_an_account_report_is_made_of_what_the_exchange_tells() -> None:
-    node = ready()
-    node.take(events.BalancesTold(START, {}))
-    node.bought("a", "0.01", 40000)
-    node.take(events.BalancesTold(START, {"USD": D(9600), "BTC": D("0.01")}))
-    wanted = node.take(events.CommandsArrived((command("r", "account.report"),), START))
-    assert effects.ReadBalances() in wanted
-    node.take(events.BalancesTold(START, {"USD": D(9600), "BTC": D("0.0100")}))
-    snapshot = node.last("account.snapshot")
-    assert snapshot["equity"] == "10000"
-    assert snapshot["positions"] == {"BTC/USD": "0.01"}
-    assert snapshot["balances"] == {"USD": "9600", "BTC": "0.01"}
-
-
 def test_a_key_is_rotated_when_the_uplink_can() -> None:
     node = Node(can_rotate_key=True)
     assert effects.RotateKey("cmd_k") in node.take(events.CommandsArrived((command("k", "key.rotate"),), START))

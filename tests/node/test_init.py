@@ -95,7 +95,14 @@ def test_a_value_that_cannot_be_is_told_and_nothing_is_made(
 
 
 @pytest.mark.parametrize("room", [0, 500, 2000, 10_000])
-def test_a_disk_that_is_full_leaves_nothing_behind(words: list[str | Path], tmp_path: Path, room: int) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_disk_that_is_full_leaves_nothing_behind(
+    words: list[str | Path], tmp_path: Path, room: int, beside: bool
+) -> None:
+    if beside:
+        (tmp_path / "node").mkdir()
+        (tmp_path / "node/config.toml.old").write_text("somebody's own")
+    left = list(tmp_path.rglob("*"))
     done = subprocess.run(
         [sys.executable, "-m", "node_agent", *map(str, words)],
         check=False,
@@ -106,7 +113,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(words: list[str | Path], tmp_
     )
     assert done.returncode in (1, 2)
     assert "cannot" in told(done, done.returncode)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == left
     assert node_agent(*words).returncode == 0
 
 
