@@ -3,7 +3,10 @@
 from node_protocol.messages import SyncRequest
 from node_protocol.signatures import MacKey
 from verifier.checks import Authenticated, NodeKey, Refused, SignedRequest
-from verifier.clones import Cause, Continuity, NodeState, Place, Verdict, enrolled, would_take
+from verifier.clones import Continuity, Place, Policy, Verdict, live_on, see_that_there_is_room
+from verifier.evidence import Cause
+from verifier.node_state import NodeState, accept_next, enrolled, let_move, would_take
+from verifier.observation import Observation
 from verifier.stores.base import StoreUnavailable
 from verifier.verifier import Answer, AsyncVerifier, Verified, Verifier
 
@@ -16,7 +19,9 @@ __all__ = [
     "MacKey",
     "NodeKey",
     "NodeState",
+    "Observation",
     "Place",
+    "Policy",
     "Refused",
     "SignedRequest",
     "StoreUnavailable",
@@ -24,6 +29,10 @@ __all__ = [
     "Verdict",
     "Verified",
     "Verifier",
+    "accept_next",
     "enrolled",
+    "let_move",
+    "live_on",
+    "see_that_there_is_room",
     "would_take",
 ]

@@ -4,12 +4,14 @@
     nonce                                         the store; spent once the signature was good
     revoked key
     body                                          node_protocol.messages
-    fingerprint, ticket                           verifier.clones, within the store's one atomic move
+    fingerprint, ticket                           verifier.clones, called by the store
+    other nodes on the machine                    where a sync tells of its machine's components
     the caller's veto                             events that leave a gap, say; nothing moves then but the nonce
 
 What decides is written once, as functions that do not wait; the two classes below them differ in nothing but who waits
 for keys, store and veto. Every refusal is `Refused`; one raised after the signature was good has a `sender`, and
-`refuse` signs it. A store that cannot be reached means `unavailable`, never acceptance.
+`refuse` signs it. Each request is told to `observe`, once it is judged. A store that cannot be reached means
+`unavailable`, never acceptance.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from node_protocol import MAX_BODY, refusals, strict_json
 from node_protocol.messages import Message, SyncRequest, encode, validate
@@ -34,9 +36,15 @@ from node_protocol.signatures import (
     parse_request,
     sign_response,
 )
-from verifier import checks, clones
+from verifier import checks, clones, observation
 from verifier.checks import Authenticated, NodeKey, Refused, SignedRequest
+from verifier.clones import Policy
+from verifier.node_state import NodeState
+from verifier.observation import Observer
 from verifier.stores.base import Admission, Step, Store, StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Verified(NamedTuple):
@@ -91,6 +99,8 @@ class _Checks:
         authorities: Collection[str],
         scheme: Scheme,
         now: Callable[[], float],
+        policy: Policy,
+        observe: Observer | None,
     ) -> None:
         if isinstance(authorities, str) or not authorities:
             raise Misuse("authorities: a list of the names that this server is reached by")
@@ -102,23 +112,19 @@ class _Checks:
         self._scheme: Scheme = scheme
         self._authorities = frozenset(normal_authority(name, scheme) for name in authorities)
         self._now = now
+        self._policy = policy
+        self._observe = observe
 
     def answer(self, sender: Authenticated, payload: Message | Mapping[str, Any], *, status: int = 200) -> Answer:
         """The signed answer to a request that was accepted."""
         body = encode(payload) if isinstance(payload, Message) else strict_json.dumps(payload)
-        return self._signed(sender, status, body)
+        return self.sign(sender, status, body)
 
-    def refuse(self, refused: refusals.Refused, sender: Authenticated | None = None) -> Answer:
-        """The answer to a request that was refused: problem details, signed where the sender is known."""
-        if sender is None and isinstance(refused, Refused):
-            sender = refused.sender
-        body = strict_json.dumps(refused.problem())
-        if sender is None:
-            headers = [("content-type", PROBLEM_CONTENT_TYPE), ("cache-control", "no-store, no-transform")]
-            return Answer(refused.status, headers, body)
-        return self._signed(sender, refused.status, body)
+    def sign(self, sender: Authenticated, status: int, body: bytes, content_type: str | None = None) -> Answer:
+        """The signed answer of ready bytes: `application/json` below status 400, else problem details, unless told.
 
-    def _signed(self, sender: Authenticated, status: int, body: bytes) -> Answer:
+        Raises Misuse for a status or a content type that no node would take.
+        """
         headers = sign_response(
             sender.key.mac,
             key_id=sender.key.key_id,
@@ -128,8 +134,41 @@ class _Checks:
             created=int(self._now()),
             nonce=nonce_from(secrets.token_bytes(16)),
             tag=sender.facts.tag,
+            content_type=content_type,
         )
         return Answer(status, headers, body)
+
+    def refuse(self, refused: refusals.Refused, sender: Authenticated | None = None) -> Answer:
+        """The answer to a request that was refused: problem details, signed where the sender is known."""
+        if sender is None and isinstance(refused, Refused):
+            sender = refused.sender
+        body = strict_json.dumps(refused.problem())
+        if sender is None:
+            headers = [("content-type", PROBLEM_CONTENT_TYPE), ("cache-control", "no-store, no-transform")]
+            return Answer(refused.status, headers, body)
+        return self.sign(sender, refused.status, body)
+
+    def _step(
+        self, sender: Authenticated, message: SyncRequest, peer: str | None, objection: refusals.Refused | None
+    ) -> Step:
+        ticket_random = nonce_from(secrets.token_bytes(16))
+        created = sender.facts.created
+        return Step(sender.key.node_id, message, created, ticket_random, sender.at, peer, objection, self._policy)
+
+    def _no_room(self, node_id: str, message: SyncRequest, found: Mapping[str, NodeState]) -> refusals.Refused | None:
+        """The refusal of a node whose machine has other nodes enough, of those that the store found."""
+        components = message.fingerprint.components or {}
+        others = clones.live_on(components, ((name, state) for name, state in found.items() if name != node_id))
+        try:
+            clones.see_that_there_is_room(others, self._policy)
+        except refusals.Refused as refused:
+            return refused
+        return None
+
+    def _told(self, refused: Refused, request: SignedRequest) -> Refused:
+        if self._observe is not None:
+            self._observe(observation.refused(refused, request.peer))
+        return refused
 
     def _parsed(self, request: SignedRequest, tag: str) -> Unverified:
         method, path, headers, body, _ = request
@@ -173,11 +212,6 @@ def _to_judge(sender: Authenticated, sync: _Sync) -> SyncRequest | None:
     return None
 
 
-def _step(sender: Authenticated, message: SyncRequest, peer: str | None, objection: refusals.Refused | None) -> Step:
-    ticket_random = nonce_from(secrets.token_bytes(16))
-    return Step(sender.key.node_id, message, ticket_random, sender.at, peer, objection)
-
-
 def _in_time(sender: Authenticated, admission: Admission) -> Authenticated:
     """The sender, when its nonce was new and its key is good. Raises Refused."""
     if sender.late is not None:
@@ -196,7 +230,8 @@ def _concluded(sender: Authenticated, sync: _Sync, admission: Admission) -> Veri
         raise Refused(sync.message, sender)
     decision = admission.decision
     if decision is None:
-        raise Refused(refusals.Refused(Code.TICKET_CONFLICT, "node_without_state"), sender)
+        # The store has lost what it knew, or the node was never saved to it: nobody can tell whose ticket this is.
+        raise Refused(refusals.Refused(Code.UNAVAILABLE, "node_without_state"), sender)
     if decision.refusal is not None:
         raise Refused(decision.refusal, sender, decision)
     return Verified(sender, sync.value, sync.message, decision.verdict, decision.state.issued)
@@ -212,7 +247,8 @@ class Verifier(_Checks):
 
     `keys` gives the key under a key id, or None (and raises StoreUnavailable when it cannot tell); `store` keeps nonces
     and node states; `authorities` are the names that this server is reached by, `host` or `host:port`; `scheme` decides
-    which port goes without saying; `now` is the clock, in Unix seconds. Raises Misuse for authorities that are none.
+    which port goes without saying; `now` is the clock, in Unix seconds; `policy` says what forks and moves lead to;
+    `observe` is told of each request. Raises Misuse for authorities that are none.
     """
 
     def __init__(
@@ -223,8 +259,18 @@ class Verifier(_Checks):
         authorities: Collection[str],
         scheme: Scheme = "https",
         now: Callable[[], float] = time.time,
+        policy: Policy = clones.TABLE,
+        observe: Observer | None = None,
     ) -> None:
-        super().__init__(keys=keys, store=store, authorities=authorities, scheme=scheme, now=now)
+        super().__init__(
+            keys=keys,
+            store=store,
+            authorities=authorities,
+            scheme=scheme,
+            now=now,
+            policy=policy,
+            observe=observe,
+        )
 
     def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
@@ -233,10 +279,15 @@ class Verifier(_Checks):
             unverified = self._parsed(request, tag)
             key = self._keys(unverified.claims.key_id)
             sender = checks.authenticate(unverified, key, request.body, int(self._now()))
-            admission = self._store.admit(sender.facts, sender.at)
+            _in_time(sender, self._store.admit(sender.facts, sender.at))
         except StoreUnavailable as error:
-            raise _unavailable(error, sender) from error
-        return _in_time(sender, admission)
+            raise self._told(_unavailable(error, sender), request) from error
+        except Refused as refused:
+            self._told(refused, request)
+            raise
+        if self._observe is not None:
+            self._observe(observation.accepted(sender, request.peer))
+        return sender
 
     def verify(self, request: SignedRequest, *, veto: Veto | None = None) -> Verified:
         """All checks of a sync. Raises Refused.
@@ -252,12 +303,21 @@ class Verifier(_Checks):
             sender = checks.authenticate(unverified, key, request.body, int(self._now()))
             sync, step = _read(request.body), None
             if (message := _to_judge(sender, sync)) is not None:
-                objection = veto(sender.key.node_id, message) if veto is not None else None
-                step = _step(sender, message, request.peer, objection)
-            admission = self._store.admit(sender.facts, sender.at, step)
+                objection, node_id = None, sender.key.node_id
+                if (components := message.fingerprint.components) is not None:
+                    objection = self._no_room(node_id, message, self._store.on_machine(components))
+                if objection is None and veto is not None:
+                    objection = veto(node_id, message)
+                step = self._step(sender, message, request.peer, objection)
+            verified = _concluded(sender, sync, self._store.admit(sender.facts, sender.at, step))
         except StoreUnavailable as error:
-            raise _unavailable(error, sender) from error
-        return _concluded(sender, sync, admission)
+            raise self._told(_unavailable(error, sender), request) from error
+        except Refused as refused:
+            self._told(refused, request)
+            raise
+        if self._observe is not None:
+            self._observe(observation.accepted(sender, request.peer, verified.verdict))
+        return verified
 
 
 class AsyncVerifier(_Checks):
@@ -271,8 +331,18 @@ class AsyncVerifier(_Checks):
         authorities: Collection[str],
         scheme: Scheme = "https",
         now: Callable[[], float] = time.time,
+        policy: Policy = clones.TABLE,
+        observe: Observer | None = None,
     ) -> None:
-        super().__init__(keys=keys, store=store, authorities=authorities, scheme=scheme, now=now)
+        super().__init__(
+            keys=keys,
+            store=store,
+            authorities=authorities,
+            scheme=scheme,
+            now=now,
+            policy=policy,
+            observe=observe,
+        )
 
     async def authenticate(self, request: SignedRequest, *, tag: str = TAG_NODE) -> Authenticated:
         """Who sent this, whatever is in its body: form, key, signature, freshness, nonce. Raises Refused."""
@@ -281,10 +351,15 @@ class AsyncVerifier(_Checks):
             unverified = self._parsed(request, tag)
             key = await self._keys(unverified.claims.key_id)
             sender = checks.authenticate(unverified, key, request.body, int(self._now()))
-            admission = await self._admit(sender)
+            _in_time(sender, await self._stored(self._store.admit, sender.facts, sender.at))
         except StoreUnavailable as error:
-            raise _unavailable(error, sender) from error
-        return _in_time(sender, admission)
+            raise self._told(_unavailable(error, sender), request) from error
+        except Refused as refused:
+            self._told(refused, request)
+            raise
+        if self._observe is not None:
+            self._observe(observation.accepted(sender, request.peer))
+        return sender
 
     async def verify(self, request: SignedRequest, *, veto: AsyncVeto | None = None) -> Verified:
         """All checks of a sync, as `Verifier.verify` has them. Raises Refused."""
@@ -295,14 +370,24 @@ class AsyncVerifier(_Checks):
             sender = checks.authenticate(unverified, key, request.body, int(self._now()))
             sync, step = _read(request.body), None
             if (message := _to_judge(sender, sync)) is not None:
-                objection = await veto(sender.key.node_id, message) if veto is not None else None
-                step = _step(sender, message, request.peer, objection)
-            admission = await self._admit(sender, step)
+                objection, node_id = None, sender.key.node_id
+                if (components := message.fingerprint.components) is not None:
+                    found = await self._stored(self._store.on_machine, components)
+                    objection = self._no_room(node_id, message, found)
+                if objection is None and veto is not None:
+                    objection = await veto(node_id, message)
+                step = self._step(sender, message, request.peer, objection)
+            verified = _concluded(sender, sync, await self._stored(self._store.admit, sender.facts, sender.at, step))
         except StoreUnavailable as error:
-            raise _unavailable(error, sender) from error
-        return _concluded(sender, sync, admission)
+            raise self._told(_unavailable(error, sender), request) from error
+        except Refused as refused:
+            self._told(refused, request)
+            raise
+        if self._observe is not None:
+            self._observe(observation.accepted(sender, request.peer, verified.verdict))
+        return verified
 
-    async def _admit(self, sender: Authenticated, step: Step | None = None) -> Admission:
+    async def _stored(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._store.blocking:
-            return await asyncio.to_thread(self._store.admit, sender.facts, sender.at, step)
-        return self._store.admit(sender.facts, sender.at, step)
+            return await asyncio.to_thread(call, *args, **kwargs)
+        return call(*args, **kwargs)

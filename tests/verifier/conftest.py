@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, delete, event
 
-from verifier.stores import MemoryStore, SqlStore, Store
+from tests.services import PostgresServer, RedisServer
+from verifier.stores import MemoryStore, RedisStore, SqlStore, Store
+from verifier.stores.sql import metadata
+
+STORES: Final = ("memory", "sqlite", "postgresql", "redis", "valkey")
 
 
 def sqlite_engine(path: Path) -> Engine:
@@ -22,13 +28,57 @@ def sqlite_engine(path: Path) -> Engine:
     return engine
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    engine = sqlite_engine(tmp_path / "verifier.sqlite3")
-    sql = SqlStore(engine)
-    sql.create_tables()
-    yield sql
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for all tests of this process."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis for all tests of this process."""
+    server = RedisServer("redis")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RedisServer]:
+    """A Valkey for all tests of this process."""
+    server = RedisServer("valkey")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_engine(postgres: PostgresServer) -> Iterator[Engine]:
+    """An engine of a PostgreSQL whose tables are empty."""
+    engine = create_engine(postgres.url)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(delete(table))
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store of each kind, empty."""
+    kind = request.param
+    if kind == "memory":
+        yield MemoryStore()
+    elif kind == "sqlite":
+        engine = sqlite_engine(tmp_path / "verifier.sqlite3")
+        sql = SqlStore(engine)
+        sql.create_tables()
+        yield sql
+        engine.dispose()
+    elif kind == "postgresql":
+        yield SqlStore(request.getfixturevalue("postgres_engine"))
+    else:
+        in_redis = RedisStore(request.getfixturevalue(kind).client, prefix=secrets.token_hex(4))
+        in_redis.start_new()
+        yield in_redis

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from tests.verifier.nodes import NOW, Node, other_machine
 from verifier import enrolled
-from verifier.clones import Machine, NodeState, Sighting
+from verifier.node_state import Machine, NodeState, Sighting, from_json, to_json
 from verifier.stores import MemoryStore, SqlStore, Store
-from verifier.stores.base import state_from_json, state_to_json
 
 
 class Nonce(NamedTuple):
@@ -107,7 +106,7 @@ machines = st.builds(Machine, st.text(max_size=5), st.dictionaries(st.text(max_s
     )
 )
 def test_a_state_goes_through_json_unchanged(state: NodeState) -> None:
-    assert state_from_json(state_to_json(state)) == state
+    assert from_json(to_json(state)) == state
 
 
 def test_who_wants_sql_and_has_no_sqlalchemy_is_told_what_to_install() -> None:

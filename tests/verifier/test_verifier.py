@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from node_protocol import fingerprints
 from node_protocol.encoding import parse_time
 from node_protocol.refusals import Code, Misuse
 from node_protocol.refusals import Refused as ProtocolRefused
@@ -20,6 +21,7 @@ from tests.verifier.nodes import AUTHORITY, FIRST_TICKET, NOW, Node, nonce, othe
 from verifier import (
     AsyncVerifier,
     NodeKey,
+    Policy,
     Refused,
     SignedRequest,
     StoreUnavailable,
@@ -208,6 +210,39 @@ def test_answers_and_refusals_are_signed_for_their_request(judge: Judge, node: N
     assert json.loads(unsigned.body)["code"] == "unauthenticated"
 
 
+def test_a_sync_that_brings_its_machine_s_components_is_refused_where_another_live_node_is(
+    judge: Judge, node: Node, store: Store
+) -> None:
+    neighbour = Node(node_id="n_" + "b" * 20, machine=other_machine("boot"))
+    neighbour.enrol(store)
+    before = store.load(node.node_id)
+    refused = judge.refusal(node.signed())
+    assert (refused.code, refused.status, refused.signed) == (Code.FINGERPRINT_DUPLICATE, 403, True)
+    assert store.load(node.node_id) == before
+
+    brief = {"salt_id": "s1", "digest": fingerprints.digest(node.machine)}
+    node.ticket = judge.verify(node.signed(fingerprint=brief)).ticket
+    store.change(neighbour.node_id, lambda state: state._replace(suspended_at=NOW))
+    node.ticket = judge.verify(node.signed()).ticket
+    store.change(neighbour.node_id, lambda state: state._replace(suspended_at=None))
+    assert judge.refusal(node.signed()).code is Code.FINGERPRINT_DUPLICATE
+    store.forget(neighbour.node_id)
+    assert judge.verify(node.signed()).ticket
+
+
+def test_a_deployment_may_have_more_nodes_on_a_machine(node: Node, store: Store) -> None:
+    Node(node_id="n_" + "b" * 20).enrol(store)
+    policy = Policy(max_nodes_per_machine=2)
+    verifier = Verifier(
+        keys={node.key_id: node.key}.get, store=store, authorities=[AUTHORITY], now=lambda: NOW, policy=policy
+    )
+    node.ticket = verifier.verify(node.signed()).ticket
+    Node(node_id="n_" + "c" * 20).enrol(store)
+    with pytest.raises(Refused) as refused:
+        verifier.verify(node.signed())
+    assert refused.value.code is Code.FINGERPRINT_DUPLICATE
+
+
 class Broken(MemoryStore):
     """A store that cannot be reached."""
 
@@ -243,7 +278,7 @@ def test_a_veto_that_cannot_tell_means_unavailable_and_nothing_moves(judge: Judg
 
 def test_a_node_that_the_store_does_not_know_is_refused(node: Node) -> None:
     refused = Judge("sync", MemoryStore(), {node.key_id: node.key}.get).refusal(node.signed())
-    assert (refused.code, refused.reason) == (Code.TICKET_CONFLICT, "node_without_state")
+    assert (refused.code, refused.reason) == (Code.UNAVAILABLE, "node_without_state")
 
 
 def test_replays_are_known_after_a_restart_of_the_server(tmp_path: Path) -> None:

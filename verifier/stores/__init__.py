@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from verifier.stores.base import Store, StoreUnavailable
 from verifier.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from verifier.stores.redis import RedisStore
     from verifier.stores.sql import SqlStore
 
-__all__ = ["MemoryStore", "SqlStore", "Store", "StoreUnavailable"]
+__all__ = ["MemoryStore", "RedisStore", "SqlStore", "Store", "StoreUnavailable"]
+
+_NEEDS: Final = {
+    "RedisStore": ("verifier.stores.redis", "redis: pip install 'trading-node[redis]'"),
+    "SqlStore": ("verifier.stores.sql", "SQLAlchemy: pip install 'trading-node[sql]'"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name != "SqlStore":
+    if name not in _NEEDS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, what = _NEEDS[name]
     try:
-        from verifier.stores.sql import SqlStore  # noqa: PLC0415  (only who wants SQL needs SQLAlchemy)
+        return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise ImportError("SqlStore needs SQLAlchemy: pip install 'trading-node[sql]'") from error
-    return SqlStore
+        raise ImportError(f"{name} needs {what}") from error

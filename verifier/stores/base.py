@@ -1,13 +1,18 @@
-"""What a store of replay and clone state promises: nonces once, one node's state moved by one request at a time."""
+"""What a store of replay and clone state promises: nonces once, one node's state moved by one request at a time.
+
+A nonce is spent before a state moves, or in the same transaction; a state moves only from what was decided on (under a
+lock, or by compare-and-set). So whatever dies in between, no message is taken twice and no two requests move one state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from node_protocol.messages import SyncRequest
 from node_protocol.refusals import Refused
-from verifier.clones import Decision, Machine, NodeState, Sighting, decide
+from verifier.clones import TABLE, Decision, Policy, decide
+from verifier.node_state import NodeState
 
 
 class StoreUnavailable(Exception):
@@ -31,18 +36,28 @@ class Nonce(Protocol):
 
 
 class Step(NamedTuple):
-    """What one sync asks of its node's state. Called with the state, it decides."""
+    """What one sync asks of its node's state. Called with the state, it decides; the same each time."""
 
     node_id: str
     message: SyncRequest
+    created: int
     ticket_random: str
     now: int
     peer: str | None = None
     veto: Refused | None = None
     """What the caller would refuse: it counts only where all else accepts, and then nothing moves."""
+    policy: Policy = TABLE
 
     def __call__(self, state: NodeState) -> Decision:
-        decision = decide(state, self.message, ticket_random=self.ticket_random, now=self.now, peer=self.peer)
+        decision = decide(
+            state,
+            self.message,
+            created=self.created,
+            ticket_random=self.ticket_random,
+            now=self.now,
+            peer=self.peer,
+            policy=self.policy,
+        )
         if decision.refusal is None and self.veto is not None:
             return Decision(state, decision.verdict, self.veto)
         return decision
@@ -61,6 +76,8 @@ SPENT: Final = Admission(False, None)
 """The nonce was seen before."""
 NEW: Final = Admission(True, None)
 """The nonce was new, and there was nothing to decide."""
+CLOCKS_APART: Final = 60
+"""Seconds for which a shared store keeps a nonce beyond its time, for servers whose clocks differ or are set back."""
 
 
 class Store(Protocol):
@@ -70,46 +87,30 @@ class Store(Protocol):
     """Whether a call may wait for a disk or a socket: an event loop hands those to a thread."""
 
     def admit(self, nonce: Nonce, now: int, step: Step | None = None) -> Admission:
-        """Spend the nonce and, when it was new, take the step: all in one atomic move.
+        """Spend the nonce and, when it was new, take the step.
 
         The nonce is spent even when the step refuses. `now` in Unix seconds decides which nonces may be forgotten.
-        Raises StoreUnavailable.
+        Raises StoreUnavailable: then the nonce may be spent, and the state has not moved, or the store cannot tell.
         """
 
     def load(self, node_id: str) -> NodeState | None:
         """The node's state, if there is one. Raises StoreUnavailable."""
 
     def save(self, node_id: str, state: NodeState) -> None:
-        """Put a node's state over what was there, for enrolment and an operator's repairs. Raises StoreUnavailable."""
+        """Put a node's state over what was there, for enrolment. Raises StoreUnavailable."""
 
+    def change(self, node_id: str, change: Callable[[NodeState], NodeState]) -> NodeState | None:
+        """An operator's repair: put what `change` makes of the state in its place.
 
-def state_to_json(state: NodeState) -> dict[str, Any]:
-    """A node's state as JSON has it."""
-    return {
-        "issued": state.issued,
-        "shown": state.shown,
-        "baseline": _machine_to_json(state.baseline),
-        "seen": _machine_to_json(state.seen) if state.seen else None,
-        "drifting": state.drifting,
-        "last": state.last._asdict() if state.last else None,
-        "superseded_at": list(state.superseded_at),
-        "suspended_at": state.suspended_at,
-    }
+        It is called again when a request came between. Gives the state after it; None for a node that the store does
+        not know. Raises StoreUnavailable.
+        """
 
+    def forget(self, node_id: str) -> None:
+        """Drop the state of a node that was revoked: it is in nobody's way any more. Raises StoreUnavailable."""
 
-def state_from_json(value: Mapping[str, Any]) -> NodeState:
-    """The state that `state_to_json` wrote. Raises KeyError or TypeError for anything else."""
-    return NodeState(
-        issued=value["issued"],
-        shown=value["shown"],
-        baseline=Machine(**value["baseline"]),
-        seen=Machine(**value["seen"]) if value["seen"] else None,
-        drifting=value["drifting"],
-        last=Sighting(**value["last"]) if value["last"] else None,
-        superseded_at=tuple(value["superseded_at"]),
-        suspended_at=value["suspended_at"],
-    )
+    def on_machine(self, components: Mapping[str, str]) -> dict[str, NodeState]:
+        """Nodes that may have been seen last on the machine with these components: all that were, perhaps others too.
 
-
-def _machine_to_json(machine: Machine) -> dict[str, Any]:
-    return {"digest": machine.digest, "components": dict(machine.components)}
+        `clones.live_on` picks those that were. Raises StoreUnavailable.
+        """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from threading import Lock
 
-from node_protocol import REPLAY_WINDOW
-from verifier.clones import NodeState
+from node_protocol import REPLAY_WINDOW, fingerprints
+from verifier.node_state import NodeState
 from verifier.stores.base import NEW, SPENT, Admission, Nonce, Step
 
 
@@ -48,6 +49,25 @@ class MemoryStore:
     def save(self, node_id: str, state: NodeState) -> None:
         with self._lock:
             self._nodes[node_id] = state
+
+    def change(self, node_id: str, change: Callable[[NodeState], NodeState]) -> NodeState | None:
+        with self._lock:
+            if (state := self._nodes.get(node_id)) is None:
+                return None
+            self._nodes[node_id] = changed = change(state)
+            return changed
+
+    def forget(self, node_id: str) -> None:
+        with self._lock:
+            self._nodes.pop(node_id, None)
+
+    def on_machine(self, components: Mapping[str, str]) -> dict[str, NodeState]:
+        with self._lock:
+            return {
+                node_id: state
+                for node_id, state in self._nodes.items()
+                if fingerprints.on_one_machine(components, state.machine.components)
+            }
 
     def __len__(self) -> int:
         """How many nonces are remembered."""
