@@ -11,7 +11,7 @@ version := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 demo := .venv/demo-$(version)
 dev := .venv/dev-$(version)
 packages := node_protocol verifier node_agent control_plane
-checked := $(packages) tests benchmarks
+checked := $(packages) tests benchmarks examples
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,7 +30,7 @@ check: develop ## format, lint, types, imports
 	$(dev)/bin/ruff format --check $(checked)
 	$(dev)/bin/ruff check $(checked)
 	$(dev)/bin/mypy $(packages:%=-p %)
-	$(dev)/bin/mypy tests benchmarks
+	$(dev)/bin/mypy tests benchmarks examples
 	$(dev)/bin/lint-imports
 
 format: develop ## put the sources into their form

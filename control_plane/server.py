@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from control_plane.http_io import RAW_TARGET, problem
+from control_plane.http_io import problem
+from verifier.integrations.uvicorn import RawTarget
 
 _MOST_HEAD: Final = 256 * 1024
 """Bytes of request line and headers that one request may have."""
@@ -26,12 +26,8 @@ _STOP_SECONDS: Final = 3
 _log = structlog.get_logger("control_plane")
 
 
-class RawTargetProtocol(HttpToolsProtocol):
-    """Hands over the request target as it was sent.
-
-    uvicorn itself parses it first, and then a bare `?` and the authority of an absolute target are gone. Also answers
-    what is no HTTP with problem details, and ends a head that does not end.
-    """
+class Protocol(RawTarget):
+    """Answers what is no HTTP with problem details, and ends a head that does not end."""
 
     _head: int = 0
 
@@ -46,12 +42,6 @@ class RawTargetProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._head = 0
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        extensions = {RAW_TARGET: self.url.decode("latin-1")}
-        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]  # an extension of our own
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body came."""
@@ -122,7 +112,7 @@ def make_server(app: FastAPI, *, on_ready: Callable[[], None], on_stop: Callable
     """
     config = Config(
         app,
-        http=RawTargetProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         proxy_headers=False,
