@@ -30,8 +30,11 @@ from verifier import (
     Answer,
     AsyncVerifier,
     Authenticated,
+    Continuity,
     NodeKey,
+    Observation,
     Place,
+    Policy,
     Refused,
     SignedRequest,
     StoreUnavailable,
@@ -42,8 +45,13 @@ from verifier import (
 )
 from verifier.stores import SqlStore
 
-_DRIFT: Final = "fingerprint_drift"
-"""The code of an alert that refuses nothing: a part of the machine is another one."""
+_TOLD_OF_PLACE: Final = {
+    Place.DRIFT: ("fingerprint_drift", "machine_part_changed"),
+    Place.ELSEWHERE: ("node_moved", "move_approved"),
+}
+_TOLD_OF_CONTINUITY: Final = {Continuity.RESTORED: ("ticket_restored", "next_ticket_accepted")}
+"""Code and reason of alerts that refuse nothing: a part of the machine is another one, an operator's word was used."""
+_BY_THE_OPERATOR_S_WORD: Final = frozenset(("node_moved", "ticket_restored"))
 _ALARMING: Final = frozenset((Code.TICKET_CONFLICT, Code.FINGERPRINT_MISMATCH, Code.FINGERPRINT_DUPLICATE))
 _log = structlog.get_logger("control_plane")
 
@@ -60,11 +68,13 @@ class Channel:
         authorities: Collection[str],
         scheme: Scheme,
         clock: Clock,
+        max_nodes_per_machine: int = 1,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._salt = salt
         self._clock = clock
+        self._policy = Policy(max_nodes_per_machine=max_nodes_per_machine)
         self._store = SqlStore(database.writer)
         self._watch = commands.Watch(database)
         self._verifiers = {
@@ -74,6 +84,8 @@ class Channel:
                 authorities=authorities,
                 scheme=scheme,
                 now=lambda: clock().timestamp(),
+                policy=self._policy,
+                observe=_observe,
             )
             for find in (self._find_node_key, self._find_token)
         }
@@ -89,15 +101,22 @@ class Channel:
         sender = await self._tokens.authenticate(request, tag=TAG_ENROLL)
         with _on_behalf_of(sender):
             message = messages.parse(messages.EnrollRequest, request.body)
-            answer = await asyncio.to_thread(
-                enrolment.enrol,
-                self._database,
-                self._sealer,
-                sender.key.key_id,
-                message,
-                salt_id=self._salt.salt_id,
-                now=self._clock(),
-            )
+            try:
+                answer = await asyncio.to_thread(
+                    enrolment.enrol,
+                    self._database,
+                    self._sealer,
+                    sender.key.key_id,
+                    message,
+                    salt_id=self._salt.salt_id,
+                    policy=self._policy,
+                    now=self._clock(),
+                )
+            except enrolment.MachineTaken as taken:
+                evidence = {**taken.evidence, "address": request.peer}
+                for neighbour in taken.neighbours:
+                    await self._alert(neighbour, taken.code, "another_node_enrols", evidence)
+                raise
         _log.info("enrolled", node_id=answer.node_id, peer=request.peer)
         return self._tokens.answer(sender, answer, status=201)
 
@@ -107,7 +126,9 @@ class Channel:
         with _on_behalf_of(sender):
             message = messages.parse(messages.KeysRequest, request.body)
             state = await asyncio.to_thread(self._store.load, sender.key.node_id)
-            if state is None or state.suspended_at is not None:
+            if state is None:
+                raise refusals.Refused(Code.UNAVAILABLE, "node_without_state")
+            if state.suspended_at is not None:
                 raise refusals.Refused(Code.SUSPENDED, "node_suspended")
             if not would_take(state, message.ticket):
                 raise refusals.Refused(Code.TICKET_CONFLICT, "void_ticket_at_rotation")
@@ -121,9 +142,7 @@ class Channel:
         """`POST /v1/sync`."""
         verified = await self._nodes.verify(request, veto=self._objection)
         message = verified.message
-        if verified.verdict.place is Place.DRIFT:
-            evidence = _evidence(verified.sender, request.peer, verified.verdict)
-            await self._alert(verified.node_id, _DRIFT, "machine_part_changed", evidence)
+        await self._tell_of(verified, request.peer)
         with _on_behalf_of(verified.sender):
             stored = await asyncio.to_thread(
                 ingest.store, self._database, verified.node_id, verified.key_id, message, self._clock()
@@ -143,17 +162,18 @@ class Channel:
         """The answer to what was refused; what the operator should see becomes an alert."""
         sender = refused.sender if isinstance(refused, Refused) else None
         peer = request.peer if request else None
-        node_id = sender.key.node_id if sender else None
-        alarming = sender is not None and refused.code in _ALARMING
+        # A token has no node yet: what is to be told of its bearer, `enroll` has told.
+        node_id = (sender.key.node_id or None) if sender else None
+        alarming = refused.code in _ALARMING
         log = _log.warning if alarming else _log.info
         log("refused", code=refused.code, reason=refused.reason, node_id=node_id, peer=peer)
-        if sender is not None and alarming:
+        if sender is not None and node_id is not None and alarming:
             decision = refused.decision if isinstance(refused, Refused) else None
             evidence = _evidence(sender, peer, decision.verdict if decision else None)
             if decision is not None:
                 evidence["suspends"] = decision.suspends
-            await self._alert(sender.key.node_id, refused.code, refused.reason, evidence)
-            self._watch.wake(sender.key.node_id)
+            await self._alert(node_id, refused.code, refused.reason, evidence)
+            self._watch.wake(node_id)
         answer = self._nodes.refuse(refused)
         if refused.code is Code.UNAVAILABLE:
             answer.headers.append(("retry-after", "5"))
@@ -185,7 +205,17 @@ class Channel:
         finally:
             gone.cancel()
 
-    async def _alert(self, node_id: str, code: str, reason: str, evidence: Mapping[str, Any]) -> None:
+    async def _tell_of(self, verified: Verified, peer: str | None) -> None:
+        """Keeps for the operator what is odd about a sync that was accepted."""
+        verdict = verified.verdict
+        told = (_TOLD_OF_PLACE.get(verdict.place), _TOLD_OF_CONTINUITY.get(verdict.continuity))
+        for code, reason in filter(None, told):
+            evidence = _evidence(verified.sender, peer, verdict) | {"accepted_now": _sighting(verified.message)}
+            await self._alert(verified.node_id, code, reason, evidence, each_time=code in _BY_THE_OPERATOR_S_WORD)
+
+    async def _alert(
+        self, node_id: str, code: str, reason: str, evidence: Mapping[str, Any], *, each_time: bool = False
+    ) -> None:
         """Keeps something for the operator to see; what cannot be kept is said in the log at least."""
         try:
             await asyncio.to_thread(
@@ -196,6 +226,7 @@ class Channel:
                 code=code,
                 reason=reason,
                 evidence=evidence,
+                each_time=each_time,
             )
         except SQLAlchemyError as error:
             _log.error("alert_not_kept", node_id=node_id, code=code, error=type(error).__name__)
@@ -207,7 +238,9 @@ class Channel:
         state = self._store.load(verified.node_id)
         if revoked_at is not None:
             raise refusals.Refused(Code.REVOKED, "revoked_while_held")
-        if state is None or state.suspended_at is not None:
+        if state is None:
+            raise refusals.Refused(Code.UNAVAILABLE, "node_without_state")
+        if state.suspended_at is not None:
             raise refusals.Refused(Code.SUSPENDED, "suspended_while_held")
         if state.issued != verified.ticket:
             raise refusals.Refused(Code.SUPERSEDED, "overtaken_while_held")
@@ -253,6 +286,16 @@ def _key_source() -> Iterator[None]:
 
 def _unavailable(error: Exception) -> refusals.Refused:
     return refusals.Refused(Code.UNAVAILABLE, f"database: {type(error).__name__}")
+
+
+def _observe(observation: Observation) -> None:
+    # Those that are refused, `Channel.refuse` logs, with the ones that the verifier has let through.
+    if observation.outcome == "accepted":
+        _log.debug("accepted", **observation.facts())
+
+
+def _sighting(message: SyncRequest) -> dict[str, Any]:
+    return {"session": message.session, "request": message.request, "fingerprint": message.fingerprint.digest}
 
 
 def _evidence(sender: Authenticated, peer: str | None, verdict: Verdict | None) -> dict[str, Any]:

@@ -27,15 +27,6 @@ MOST_AT_ONCE: Final = 100
 _POLL_SECONDS: Final = 0.1
 
 
-class NotTaking(Exception):
-    """The node will not come for commands any more."""
-
-    def __init__(self, node_id: str, state: registry.State, replaced_by: str | None) -> None:
-        super().__init__(f"{node_id} is {state}: it takes no commands")
-        self.node_id = node_id
-        self.replaced_by = replaced_by
-
-
 def issue(
     database: Database,
     now: datetime,
@@ -45,11 +36,8 @@ def issue(
     data: CommandData,
     lifetime: timedelta = DEFAULT_LIFETIME,
 ) -> Command:
-    """A new command, durable. Raises UnknownNode, and NotTaking for a suspended or revoked node."""
-    state = registry.state_of(database, node_id)
-    if state is not registry.State.ACTIVE:
-        with database.reading() as connection:
-            raise NotTaking(node_id, state, registry.replaced_by(connection, node_id))
+    """A new command, durable. Raises UnknownNode, and NotActive for a node that will not come for it."""
+    registry.require_active(database, node_id)
     command = Command(
         id=f"cmd_{b64url_encode(secrets.token_bytes(16))}",
         issued_at=now,

@@ -1,12 +1,14 @@
 """Enrolment: one token makes one node, in one transaction; an answer that was lost is given again.
 
 The token's secret signs, so it is looked up as a key. Whether the token is still good is looked at only after the
-signature was: who knows the secret is told what became of it, and nobody else.
+signature was: who knows the secret is told what became of it, and nobody else. How many live nodes are on the machine
+is counted in that transaction too, so that of two that race for the last place one gets it.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +31,24 @@ from node_protocol.handshake import (
 from node_protocol.messages import EnrollAnswer, EnrollRequest
 from node_protocol.refusals import Code, Malformed, Refused
 from node_protocol.signatures import MacKey, nonce_from
-from verifier import NodeKey, enrolled
+from verifier import NodeKey, Policy, enrolled, live_on, see_that_there_is_room
 from verifier.stores import SqlStore
+
+
+class MachineTaken(Refused):
+    """As many live nodes as may be are on the machine of the one that wants to enrol: `fingerprint_duplicate`."""
+
+    def __init__(self, neighbours: Sequence[str], evidence: Mapping[str, Any]) -> None:
+        # Which nodes those are is the operator's to know, not the applicant's.
+        detail = (
+            "no more nodes of this server may be on this machine: ask its operator to raise the limit, or for a token "
+            "made with --replaces that takes the old node's place; this one stays good"
+        )
+        super().__init__(Code.FINGERPRINT_DUPLICATE, "machine_taken", detail=detail)
+        self.neighbours = neighbours
+        """The ids of those nodes."""
+        self.evidence = evidence
+        """Who wanted to join them, in its own words."""
 
 
 def find_token(database: Database, sealer: Sealer, key_id: str) -> NodeKey | None:
@@ -47,12 +65,19 @@ def find_token(database: Database, sealer: Sealer, key_id: str) -> NodeKey | Non
 
 
 def enrol(
-    database: Database, sealer: Sealer, key_id: str, request: EnrollRequest, *, salt_id: str, now: datetime
+    database: Database,
+    sealer: Sealer,
+    key_id: str,
+    request: EnrollRequest,
+    *,
+    salt_id: str,
+    policy: Policy,
+    now: datetime,
 ) -> EnrollAnswer:
     """The node that the token `key_id` stands for: made now, or the same again until its first sync.
 
     Raises Refused: `revoked` for a token that was used or has expired, `invalid_payload` for a salt, a public key or a
-    `replaces` that cannot be taken.
+    `replaces` that cannot be taken; and MachineTaken. None of them spends the token.
     """
     if request.fingerprint.salt_id != salt_id:
         raise _invalid("fingerprint.salt_id", "not this server's salt: ask for /v1/enroll/salt")
@@ -66,6 +91,7 @@ def enrol(
         replaces = request.replaces or token.replaces
         if replaces is not None:
             _see_to_place(database, connection, token, replaces)
+        _see_to_machine(connection, token, request, policy)
         return _make(connection, sealer, token, request, replaces, now)
 
 
@@ -95,6 +121,18 @@ def _see_to_place(database: Database, connection: Connection, token: Row[Any], n
         raise _invalid("replaces", "no such node has enrolled here") from None
     if token.replaces is not None or not suspended:
         raise _invalid("replaces", "this enrolment token was not made to replace that node")
+
+
+def _see_to_machine(connection: Connection, token: Row[Any], request: EnrollRequest, policy: Policy) -> None:
+    """Whether there is room on the machine, once the node that the token replaces is gone. Raises MachineTaken."""
+    components = request.fingerprint.components
+    found = SqlStore(connection.engine).on_machine_in(connection, components)
+    neighbours = [node_id for node_id in live_on(components, found.items()) if node_id != token.replaces]
+    try:
+        see_that_there_is_room(neighbours, policy)
+    except Refused:
+        applicant = {"token_id": token.token_id, "name": request.name, "platform": request.agent.platform}
+        raise MachineTaken(neighbours, applicant) from None
 
 
 def _make(
@@ -128,7 +166,8 @@ def _make(
         )
     )
     node_keys.keep(connection, sealer, key_id, key, now)
-    SqlStore(connection.engine).save_in(connection, key_id.node_id, enrolled(ticket, request.fingerprint.components))
+    store = SqlStore(connection.engine)
+    store.save_in(connection, key_id.node_id, enrolled(ticket, request.fingerprint.components))
     connection.execute(
         update(tokens)
         .where(tokens.c.token_id == token.token_id)
@@ -143,6 +182,7 @@ def _make(
         connection.execute(
             update(nodes).where(nodes.c.node_id == token.replaces, nodes.c.revoked_at.is_(None)).values(revoked_at=now)
         )
+        store.forget_in(connection, token.replaces)
     return _answer(key_id.node_id, server_public, ticket, now)
 
 

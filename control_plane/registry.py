@@ -14,6 +14,8 @@ from node_protocol import strict_json
 from verifier.stores import SqlStore
 
 _SAME_FINDING: Final = timedelta(minutes=10)
+_MOST_FINDINGS: Final = 20
+"""Alerts of one kind about one node in that time."""
 
 
 class State(StrEnum):
@@ -34,6 +36,15 @@ class Replaced(LookupError):
     def __init__(self, node_id: str, by: str) -> None:
         super().__init__(f"{by} has taken the place of {node_id} already")
         self.by = by
+
+
+class NotActive(LookupError):
+    """The node is suspended or revoked, and stays so: it goes on by a new enrolment alone."""
+
+    def __init__(self, node_id: str, state: State, replaced_by: str | None) -> None:
+        super().__init__(f"{node_id} is {state}, and stays so")
+        self.node_id = node_id
+        self.replaced_by = replaced_by
 
 
 def see_that_none_replaced(connection: Connection, node_id: str) -> None:
@@ -69,8 +80,17 @@ def state_of(database: Database, node_id: str) -> State:
     with database.reading() as connection:
         if require(connection, node_id).revoked_at is not None:
             return State.REVOKED
+    # Without a state nobody can tell whose ticket is good: only a new enrolment helps, as after a fork.
     continuity = SqlStore(database.engine).load(node_id)
     return State.ACTIVE if continuity is not None and continuity.suspended_at is None else State.SUSPENDED
+
+
+def require_active(database: Database, node_id: str) -> None:
+    """Raises NotActive for a node that takes nothing from the operator any more, and UnknownNode."""
+    state = state_of(database, node_id)
+    if state is not State.ACTIVE:
+        with database.reading() as connection:
+            raise NotActive(node_id, state, replaced_by(connection, node_id))
 
 
 def alerts_of(connection: Connection, node_id: str) -> Sequence[Row[Any]]:
@@ -79,23 +99,47 @@ def alerts_of(connection: Connection, node_id: str) -> Sequence[Row[Any]]:
 
 
 def raise_alert(
-    database: Database, node_id: str, now: datetime, *, code: str, reason: str, evidence: Mapping[str, Any]
+    database: Database,
+    node_id: str,
+    now: datetime,
+    *,
+    code: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    each_time: bool = False,
 ) -> None:
     """Keeps evidence for the operator. It comes from the sender in part: to be shown, not to be acted on.
 
     The same finding about the same node again within ten minutes is no second alert, so that nobody fills the table.
+    About another machine, or another token, it is another finding; of those the first twenty are kept.
+    `each_time` is for what takes an operator's word each time, and that nobody else can repeat: it is kept always.
     """
     with database.writing() as connection:
-        again = select(alerts.c.number).where(
-            alerts.c.node_id == node_id,
-            alerts.c.code == code,
-            alerts.c.reason == reason,
-            alerts.c.at > now - _SAME_FINDING,
-        )
-        if connection.execute(again.limit(1)).one_or_none() is not None:
+        if each_time:
+            record(connection, node_id, now, code=code, reason=reason, evidence=evidence)
             return
-        connection.execute(
-            insert(alerts).values(
-                node_id=node_id, at=now, code=code, reason=reason, evidence=strict_json.dumps(dict(evidence)).decode()
+        lately = connection.execute(
+            select(alerts.c.evidence).where(
+                alerts.c.node_id == node_id,
+                alerts.c.code == code,
+                alerts.c.reason == reason,
+                alerts.c.at > now - _SAME_FINDING,
             )
-        )
+        ).scalars()
+        known = [_about(strict_json.loads(text.encode())) for text in lately]
+        if _about(evidence) not in known and len(known) < _MOST_FINDINGS:
+            record(connection, node_id, now, code=code, reason=reason, evidence=evidence)
+
+
+def record(
+    connection: Connection, node_id: str, now: datetime, *, code: str, reason: str, evidence: Mapping[str, Any]
+) -> None:
+    """Keeps among a node's alerts what was found or done, however often it was before."""
+    text = strict_json.dumps(dict(evidence)).decode()
+    connection.execute(insert(alerts).values(node_id=node_id, at=now, code=code, reason=reason, evidence=text))
+
+
+def _about(evidence: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Which machine, or which applicant, a finding is about, where it is about one."""
+    sighting = evidence.get("refused_now") or evidence.get("accepted_now") or {}
+    return sighting.get("fingerprint"), evidence.get("token_id")

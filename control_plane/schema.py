@@ -8,7 +8,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from control_plane.database import Database
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest step in `migrations/versions`."""
 
 _VERSION = table("alembic_version", column("version_num"))

@@ -52,14 +52,16 @@ def prepare(
     host: str,
     port: int,
     authorities: Collection[str] = (),
+    max_nodes_per_machine: int = 1,
     clock: Clock = utc_now,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> Service:
     """Brings the database up to date and binds the address; nothing listens yet.
 
     `authorities` are the names by which nodes reach the server, and then it stands behind TLS; without any it is the
-    bind address, over plain http. `on_ready` is called with the address once it listens. Raises CannotListen,
-    SealBroken, NewerSchema, and OSError for a data directory that cannot be used.
+    bind address, over plain http. `max_nodes_per_machine` live nodes may be on one machine. `on_ready` is called with
+    the address once it listens. Raises CannotListen, SealBroken, NewerSchema, and OSError for a data directory that
+    cannot be used.
     """
     database = open_database(data_dir, create=True)
     schema.upgrade(database)
@@ -70,7 +72,15 @@ def prepare(
         raise CannotListen((error.strerror or str(error)).lower()) from error
     bind_address = f"{bracketed(host)}:{bound.getsockname()[1]}"
     scheme: Scheme = "https" if authorities else "http"
-    channel = Channel(database, sealer, salt, authorities=authorities or (bind_address,), scheme=scheme, clock=clock)
+    channel = Channel(
+        database,
+        sealer,
+        salt,
+        authorities=authorities or (bind_address,),
+        scheme=scheme,
+        clock=clock,
+        max_nodes_per_machine=max_nodes_per_machine,
+    )
     url = f"http://{bind_address}"
     app = create_app(database, channel, salt)
     return Service(server.make_server(app, on_ready=lambda: on_ready(url), on_stop=channel.stop), bound, database, url)

@@ -9,7 +9,7 @@ verified answer nothing changes, and the next try waits longer, up to a minute, 
     stale                                       it has learnt the time, and asks again
     replayed, superseded                        asks again, with a new nonce and a higher number
     event_gap                                   sends again from where the server's events end, or all that it has
-    suspended, revoked, ticket_conflict, …      takes no new risk, says why, asks seldom
+    suspended, revoked, ticket_conflict, …      takes no new risk, says why, asks seldom, goes on when accepted
     event_conflict, invalid_payload             says so loudly, asks seldom
     rate_limited, unavailable                   waits
 
@@ -69,8 +69,14 @@ _STOPPING: Final[Mapping[str, str]] = MappingProxyType(
         Code.TICKET_CONFLICT: f"two seem to hold this node's state, and the server has suspended it; {_ASK}",
         Code.SUSPENDED: f"the server has suspended this node; {_ASK}",
         Code.REVOKED: f"the server takes this node's key no more; {_ASK}",
-        Code.FINGERPRINT_MISMATCH: f"to the server this is another machine; {_ASK}",
-        Code.FINGERPRINT_DUPLICATE: "the server knows another node on this machine: stop one of them",
+        Code.FINGERPRINT_MISMATCH: (
+            "to the server this is another machine; if you have moved the node, ask its operator to approve that "
+            "(`control-plane nodes approve-move`): it goes on by itself then"
+        ),
+        Code.FINGERPRINT_DUPLICATE: (
+            "the server knows another node on this machine; ask its operator to allow more of them "
+            "(`control-plane serve --max-nodes-per-machine`), or to let one take the other's place"
+        ),
     }
 )
 """Refusals after which the node takes no new risk, and what its owner can do."""

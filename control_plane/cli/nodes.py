@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import click
 from sqlalchemy import Row, select
 
 from control_plane import registry
+from control_plane.cli import places
 from control_plane.cli.issuing import expires_option, issue
 from control_plane.cli.support import data_dir_option, json_option, node_argument, opened, plain, print_json
+from control_plane.clock import utc_now
 from control_plane.database import Database, node_keys
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
+from verifier.stores import SqlStore
 
 
 @click.group("nodes")
@@ -44,7 +47,11 @@ def list_nodes(data_dir: Path, as_json: bool) -> None:
 @node_argument
 @json_option
 def show(data_dir: Path, node_id: str, as_json: bool) -> None:
-    """Print all that is known of one node: keys, status, alerts."""
+    """Print all that is known of one node: keys, status, alerts.
+
+    `machine` is the fingerprint that it was seen with last; `may_move_to` and `next_ticket_until` are what
+    `approve-move` and `accept-next` have allowed, and the node has not made use of yet.
+    """
     with opened(data_dir) as database:
         with database.reading() as connection:
             row = registry.require(connection, node_id)
@@ -52,7 +59,7 @@ def show(data_dir: Path, node_id: str, as_json: bool) -> None:
                 select(node_keys).where(node_keys.c.node_id == node_id).order_by(node_keys.c.version)
             ).all()
             alerts = registry.alerts_of(connection, node_id)
-        facts = _facts(database, row)
+        facts = _facts(database, row) | _place(database, node_id)
     facts["status"] = strict_json.loads(row.status.encode()) if row.status else None
     facts["keys"] = [
         {"key_id": key.key_id, **_times(key, "created_at", "first_used_at", "retires_at")} for key in versions
@@ -94,6 +101,8 @@ _tells("pause", "trading.pause", "Tell a node to take no new risk; its owner may
 _tells("resume", "trading.resume", "Tell a node to go on after `pause`; a pause by its owner stays.")
 _tells("rotate-key", "key.rotate", "Tell a node to agree on a new key with this server.")
 _tells("report", "account.report", "Tell a node to report its account.")
+command.add_command(places.approve_move)
+command.add_command(places.accept)
 
 
 def _facts(database: Database, row: Row[Any]) -> dict[str, Any]:
@@ -105,6 +114,17 @@ def _facts(database: Database, row: Row[Any]) -> dict[str, Any]:
         "replaces": row.replaces,
         "last_seq": row.last_seq,
         **_times(row, "enrolled_at", "last_sync_at", "revoked_at"),
+    }
+
+
+def _place(database: Database, node_id: str) -> dict[str, str | None]:
+    state = SqlStore(database.engine).load(node_id)
+    until = state.accept_until if state is not None else None
+    armed = until is not None and until >= utc_now().timestamp()
+    return {
+        "machine": state.machine.digest if state is not None else None,
+        "may_move_to": state.move_to if state is not None else None,
+        "next_ticket_until": format_time(datetime.fromtimestamp(until, UTC)) if until is not None and armed else None,
     }
 
 

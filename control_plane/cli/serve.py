@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import structlog
@@ -13,6 +14,9 @@ from control_plane import service
 from control_plane.cli.errors import CliError, Exit
 from control_plane.cli.support import AUTHORITY, data_dir_option, failures, sealer
 from node_protocol.signatures import is_authority
+
+_MOST_NODES: Final = 1000
+"""On one machine: beyond that it is no machine but a mistake."""
 
 
 @click.command("serve")
@@ -26,15 +30,35 @@ from node_protocol.signatures import is_authority
     type=AUTHORITY,
     help="A name, or name:port, by which nodes reach this server over https. Without: the bind address, over http.",
 )
-def command(data_dir: Path, host: str, port: int, authorities: tuple[str, ...]) -> None:
+@click.option(
+    "--max-nodes-per-machine",
+    type=click.IntRange(1, _MOST_NODES),
+    default=1,
+    show_default=True,
+    envvar="CONTROL_PLANE_MAX_NODES_PER_MACHINE",
+    show_envvar=True,
+    help="Nodes that may live on one machine; more are refused as fingerprint_duplicate, and the operator is told.",
+)
+@click.option("--verbose", is_flag=True, help="Log each request that was accepted too.")
+def command(
+    data_dir: Path, host: str, port: int, authorities: tuple[str, ...], max_nodes_per_machine: int, verbose: bool
+) -> None:
     """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
     seals = sealer()
-    _log_to_stderr()
+    _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     if not authorities:
         _see_to_its_name(host)
     with failures(data_dir):
         try:
-            ready = service.prepare(data_dir, seals, host=host, port=port, authorities=authorities, on_ready=_say)
+            ready = service.prepare(
+                data_dir,
+                seals,
+                host=host,
+                port=port,
+                authorities=authorities,
+                max_nodes_per_machine=max_nodes_per_machine,
+                on_ready=_say,
+            )
         except service.CannotListen as error:
             raise CliError(
                 f"cannot listen on {host}:{port}: {error}", "name another one with --host and --port"
@@ -55,7 +79,7 @@ def _say(url: str) -> None:
     click.echo(f"control-plane: listening on {url}")
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(least: int) -> None:
     # Its own lines are JSON; what the libraries have to say, warnings and our own faults, comes as they word it.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of what is no HTTP, and so do we
@@ -65,6 +89,7 @@ def _log_to_stderr() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

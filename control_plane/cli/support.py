@@ -15,12 +15,13 @@ from typing import Any, Final, TypeVar, cast
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane import commands, database, master_key, registry, schema
+from control_plane import database, master_key, registry, schema
 from control_plane.cli.errors import CliError, Exit
 from control_plane.database import Database
 from control_plane.master_key import Sealer
 from node_protocol import strict_json
 from node_protocol.signatures import is_authority
+from verifier import StoreUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -137,21 +138,31 @@ def failures(data_dir: Path) -> Iterator[None]:
         raise CliError(str(error), "`control-plane nodes list` shows those that have") from None
     except registry.Replaced as error:
         raise CliError(str(error), f"to take that one's place: --replaces {error.by}") from None
-    except commands.NotTaking as error:
+    except registry.NotActive as error:
         if error.replaced_by is None:
-            create = f"control-plane token create --data-dir {data_dir} --replaces {error.node_id}"
-            hint = f"`{create}` lets it enrol anew"
+            hint = to_enrol_anew(data_dir, error.node_id)
         else:
             hint = f"{error.replaced_by} has taken its place: name that one"
         raise CliError(str(error), hint) from None
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None)
-        # The low byte says what is wrong, the rest says where.
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        raise CliError(
-            f"the database in {data_dir} does not answer: {cause or type(error).__name__}",
-            _DATABASE_HINTS.get(code, "look at the disk's space and at who owns the files"),
-        ) from None
+        raise _no_answer(data_dir, error) from None
+    except StoreUnavailable as error:
+        raise _no_answer(data_dir, error.__cause__ or error) from None
+
+
+def to_enrol_anew(data_dir: Path, node_id: str) -> str:
+    """What helps a node that is suspended or revoked."""
+    return f"`control-plane token create --data-dir {data_dir} --replaces {node_id}` lets it enrol anew"
+
+
+def _no_answer(data_dir: Path, error: BaseException) -> CliError:
+    cause = getattr(error, "orig", None)
+    # The low byte says what is wrong, the rest says where.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return CliError(
+        f"the database in {data_dir} does not answer: {cause or type(error).__name__}",
+        _DATABASE_HINTS.get(code, "look at the disk's space and at who owns the files"),
+    )
 
 
 @contextmanager

@@ -30,6 +30,10 @@ _ASK_OPERATOR: Final = (
 )
 _HINTS: Final[Mapping[str, str]] = {
     Code.REVOKED: _ASK_OPERATOR,
+    Code.FINGERPRINT_DUPLICATE: (
+        "does it stand in for a node that was here before? ask the operator for a token made with `token create "
+        "--replaces`; is it one more? for `serve --max-nodes-per-machine`"
+    ),
     Code.RATE_LIMITED: "try again in a while, with the same token",
     Code.UNAVAILABLE: "try again in a while, with the same token",
 }

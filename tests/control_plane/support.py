@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.client import HTTPResponse
 from pathlib import Path
@@ -26,16 +26,24 @@ from control_plane.master_key import Sealer, parse
 from control_plane.service import prepare
 from node_protocol import signatures
 from node_protocol.encoding import b64url_decode, b64url_encode
-from node_protocol.fingerprints import digest
+from node_protocol.fingerprints import WEIGHTS, digest
 from node_protocol.handshake import derive_node_key, enroll_key_id, format_token, parse_token, public_key
 from node_protocol.refusals import Refused
 from node_protocol.signatures import TAG_ENROLL, TAG_NODE, nonce_from
 
 MASTER_KEY = b64url_encode(bytes.fromhex("5f3a91c07be2d84466aa1f0c93d7e825b10d4f6e7c8892a3e0f1572b6cd93e48"))
 DEADLINE = 30.0
-COMPONENTS = {name: f"{name:x<22}".replace("_", "-")[:22] for name in ("machine_id", "storage", "disk", "cpu")}
-
 ENVIRONMENT = {**os.environ, "CONTROL_PLANE_MASTER_KEY": MASTER_KEY, "PYTHONUNBUFFERED": "1"}
+
+
+def machine() -> dict[str, str]:
+    """A machine that is no other test's, nor another node's."""
+    return {name: nonce_from(secrets.token_bytes(16)) for name in WEIGHTS}
+
+
+def changed(components: Mapping[str, str], *names: str) -> dict[str, str]:
+    """The machine with other ones in place of these components."""
+    return {name: nonce_from(secrets.token_bytes(16)) if name in names else components[name] for name in components}
 
 
 def control_plane(
@@ -274,9 +282,10 @@ class Signer:
 
 
 class Enrolment:
-    """A node on its way in: its key pair, and the token it was given."""
+    """A node on its way in: its key pair, the token it was given, and its machine, which is its own unless told."""
 
-    def __init__(self, address: tuple[str, int], token: str) -> None:
+    def __init__(self, address: tuple[str, int], token: str, components: Mapping[str, str] | None = None) -> None:
+        self.components = components or machine()
         parsed = parse_token(token)
         self.secret = parsed.secret
         self.signer = Signer(address, enroll_key_id(parsed.token_id), parsed.secret, TAG_ENROLL)
@@ -291,7 +300,7 @@ class Enrolment:
             "public_key": b64url_encode(public_key(self.private)),
             "agent": {"version": "0.1.0", "platform": "linux/amd64"},
             "replaces": None,
-            "fingerprint": {"salt_id": self.salt_id, "components": COMPONENTS},
+            "fingerprint": {"salt_id": self.salt_id, "components": self.components},
             **changes,
         }
 
@@ -304,7 +313,8 @@ class Enrolment:
         assert (reply.status, reply.signed) == (201, True), reply.body
         answer = reply.json
         key = derived(self.private, answer, salt=self.secret)
-        return Node(Signer(self.signer.address, answer["key_id"], key), answer["ticket"], self.salt_id)
+        signer = Signer(self.signer.address, answer["key_id"], key)
+        return Node(signer, answer["ticket"], self.salt_id, self.components)
 
 
 def derived(private: bytes, answer: Mapping[str, Any], *, salt: bytes) -> bytes:
@@ -326,9 +336,9 @@ def salt_of(address: tuple[str, int]) -> Reply:
     return exchange(address, request_bytes("/v1/enroll/salt", [("host", host)], b"", method="GET"))
 
 
-def enrolled(address: tuple[str, int], token: str) -> Node:
+def enrolled(address: tuple[str, int], token: str, components: Mapping[str, str] | None = None) -> Node:
     """A node that has just enrolled."""
-    enrolment = Enrolment(address, token)
+    enrolment = Enrolment(address, token, components)
     return enrolment.node(enrolment.post())
 
 
@@ -339,6 +349,7 @@ class Node:
     signer: Signer
     ticket: str
     salt_id: str
+    components: Mapping[str, str]
     session: str = field(default_factory=lambda: nonce_from(secrets.token_bytes(16)))
     request: int = 0
 
@@ -347,15 +358,21 @@ class Node:
         """Its id."""
         return self.signer.key_id.partition(".")[0]
 
+    def copy(self, **changes: Any) -> Node:
+        """Another process that holds the same state, on the same machine unless told."""
+        fresh: dict[str, Any] = {"session": nonce_from(secrets.token_bytes(16)), "request": 0}
+        return replace(self, **(fresh | changes))
+
     def message(self, **changes: Any) -> dict[str, Any]:
         """The next sync."""
         self.request += 1
+        seen = self.components
         return {
             "protocol": 1,
             "session": self.session,
             "request": self.request,
             "ticket": self.ticket,
-            "fingerprint": {"salt_id": self.salt_id, "digest": digest(COMPONENTS), "components": COMPONENTS},
+            "fingerprint": {"salt_id": self.salt_id, "digest": digest(seen), "components": seen},
             "status": {"health": "good"},
             "events": [],
             "done_commands": [],

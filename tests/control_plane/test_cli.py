@@ -23,7 +23,6 @@ from control_plane.master_key import generate
 from tests.control_plane.support import (
     DEADLINE,
     ENVIRONMENT,
-    Node,
     ServerProcess,
     control_plane,
     enrolled,
@@ -153,7 +152,7 @@ def test_what_is_shown_once_is_not_made_when_nobody_would_see_it(server: ServerP
 
 def test_a_node_that_takes_no_commands_is_told_with_what_helps(server: ServerProcess) -> None:
     suspended, revoked = (enrolled(server.address, server.token()) for _ in range(2))
-    assert Node(suspended.signer, "7." + "A" * 22, suspended.salt_id).sync().status == 409
+    assert suspended.copy(ticket="7." + "A" * 22).sync().status == 409
     # No command revokes without a replacement as yet.
     with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection, connection:
         connection.execute(

@@ -14,7 +14,6 @@ from node_protocol.signatures import nonce_from
 from tests.control_plane.support import (
     Enrolment,
     FrozenServer,
-    Node,
     ServerProcess,
     control_plane,
     enrolled,
@@ -149,7 +148,7 @@ def test_a_plain_token_replaces_no_node_that_is_active(server: ServerProcess) ->
 def test_a_suspended_node_may_be_named_with_any_token_and_loses_nothing_by_it(server: ServerProcess) -> None:
     old = enrolled(server.address, server.token())
     old.sync()
-    assert Node(old.signer, "7." + "x" * 22, old.salt_id).sync().refusal == (409, "ticket_conflict", True)
+    assert old.copy(ticket="7." + "x" * 22).sync().refusal == (409, "ticket_conflict", True)
     enrolment = Enrolment(server.address, server.token())
     named = enrolment.node(enrolment.post(replaces=old.node_id))
     assert named.sync().status == 200

@@ -108,6 +108,6 @@ def test_a_public_key_that_shares_nothing_is_refused(server: ServerProcess) -> N
 
 def test_a_suspended_node_does_not_rotate(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    fork = Node(node.signer, "7." + "A" * 22, node.salt_id)
+    fork = node.copy(ticket="7." + "A" * 22)
     assert fork.sync().refusal == (409, "ticket_conflict", True)
     assert rotate(node)[0].refusal == (403, "suspended", True)

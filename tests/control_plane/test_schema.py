@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, insert, text
+from sqlalchemy import Connection, MetaData, insert, text
 
 from control_plane import schema
 from control_plane.clock import utc_now
 from control_plane.database import Database, NoDatabase, deployment, metadata, open_database
+from verifier.stores import SqlStore
 from verifier.stores.sql import metadata as verifier_metadata
 
 
@@ -49,6 +52,69 @@ def test_two_that_migrate_at_once_and_one_that_comes_later_agree(database: Datab
         list(pool.map(lambda _: schema.upgrade(database), range(2)))
     schema.upgrade(database)
     assert schema.is_current(database)
+
+
+def test_a_database_of_the_first_form_keeps_its_nodes_and_finds_them_by_their_machine(database: Database) -> None:
+    at_home, moved, bare, revoked = (f"n_{letter * 20}" for letter in "abcr")
+    states = {
+        at_home: _first_form({"machine_id": "m", "boot": "b", "cpu": "c"}),
+        moved: _first_form({"machine_id": "m", "boot": "b"}, seen={"machine_id": "other"}),
+        bare: _first_form({"cpu": "c"}),
+        revoked: _first_form({"machine_id": "m", "boot": "b"}),
+    }
+    with database.writing() as connection:
+        _upgrade_to(connection, "0001")
+        for node_id, state in states.items():
+            values = {"id": node_id, "revoked": "2026-11-24T09:00:00.000000Z" if node_id == revoked else None}
+            connection.execute(text(_FIRST_NODE), values)
+            connection.execute(text("INSERT INTO verifier_nodes VALUES (:id, :state)"), {"id": node_id, "state": state})
+
+    schema.upgrade(database)
+
+    with database.reading() as connection:
+        rows = connection.execute(text("SELECT node_id, machine_id, boot, state FROM verifier_nodes")).all()
+        kept = connection.execute(text("SELECT count(*) FROM nodes")).scalar_one()
+    assert sorted((row[0], row[1], row[2]) for row in rows) == [
+        (at_home, "m", "b"),
+        (moved, "other", None),
+        (bare, None, None),
+    ]
+    assert {row[0]: row[3] for row in rows} == {name: states[name] for name in (at_home, moved, bare)}
+    assert kept == 4
+    store = SqlStore(database.writer)
+    assert sorted(store.on_machine({"machine_id": "m"})) == [at_home]
+    loaded = store.load(moved)
+    assert loaded is not None
+    assert (loaded.issued, loaded.machine.components) == ("3.t", {"machine_id": "other"})
+
+
+_FIRST_NODE = """
+    INSERT INTO nodes (node_id, name, agent_version, platform, enrolled_at, revoked_at)
+    VALUES (:id, 'attic-pi', '0.1.0', 'linux/amd64', '2026-11-24T09:00:00.000000Z', :revoked)
+"""
+
+
+def _first_form(components: dict[str, str], *, seen: dict[str, str] | None = None) -> str:
+    """A node's state as the first form had it."""
+    last = {"session": "s", "request": 3, "ticket": "2.t", "digest": "d", "peer": "127.0.0.1", "at": 1_795_000_000}
+    return json.dumps(
+        {
+            "issued": "3.t",
+            "baseline": {"digest": "d", "components": components},
+            "shown": "2.t",
+            "last": last,
+            "seen": None if seen is None else {"digest": "e", "components": seen},
+            "drifting": 0,
+            "superseded_at": [],
+            "suspended_at": None,
+        }
+    )
+
+
+def _upgrade_to(connection: Connection, revision: str) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "control_plane:migrations")
+    command.upgrade(config, revision)
 
 
 def test_a_newer_database_is_left_alone(database: Database) -> None:

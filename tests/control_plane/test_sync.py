@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from node_protocol.fingerprints import digest
 from node_protocol.signatures import nonce_from
 from tests.control_plane.support import (
-    COMPONENTS,
     FrozenServer,
     Node,
     ServerProcess,
+    changed,
     control_plane,
     enrolled,
     event,
@@ -136,7 +135,7 @@ def test_an_answer_that_was_lost_is_retried(node: Node) -> None:
 
 def test_two_holders_of_one_state_are_suspended_and_the_operator_is_told(server: ServerProcess, node: Node) -> None:
     node.sync()
-    copy = Node(node.signer, node.ticket, node.salt_id)
+    copy = node.copy()
     replies = [node.sync(), copy.sync(), node.sync(), copy.sync()]
     assert [reply.refusal for reply in replies if reply.status != 200][:2] == [
         (409, "ticket_conflict", True),
@@ -157,6 +156,16 @@ def test_two_holders_of_one_state_are_suspended_and_the_operator_is_told(server:
     )
     assert refused.returncode == 1
     assert "suspended" in refused.stderr
+
+
+def test_the_third_packet_in_a_row_that_is_late_for_no_reason_is_a_fork(server: ServerProcess, node: Node) -> None:
+    node.sync()
+    twin = node.copy(session=node.session)
+    refusals = [twin.sync(request=1).refusal for _ in range(4)]
+    late = (409, "superseded", True)
+    assert refusals == [late, late, (409, "ticket_conflict", True), (403, "suspended", True)]
+    [alert] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["alerts"]
+    assert (alert["reason"], alert["evidence"]["cause"]) == ("superseded_too_often", "live_clone")
 
 
 def test_a_salt_of_another_server_is_refused(node: Node) -> None:
@@ -257,15 +266,13 @@ def test_a_node_that_is_suspended_while_it_is_held_is_told_so(server: ServerProc
     with line:
         line.settimeout(20)
         eventually(lambda: _last_sync_at(server, node) is not None)
-        assert Node(node.signer, "7." + "x" * 22, node.salt_id).sync().refusal[1] == "ticket_conflict"
+        assert node.copy(ticket="7." + "x" * 22).sync().refusal[1] == "ticket_conflict"
         assert node.signer.judged(read_reply(line), headers).refusal == (403, "suspended", True)
 
 
 def test_a_changed_part_of_the_machine_is_recorded_for_the_operator(server: ServerProcess, node: Node) -> None:
-    changed = COMPONENTS | {"storage": "s" * 22}
-    assert (
-        node.sync(fingerprint={"salt_id": node.salt_id, "digest": digest(changed), "components": changed}).status == 200
-    )
+    node.components = changed(node.components, "storage", "disk")
+    assert node.sync().status == 200
     [alert] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["alerts"]
     assert (alert["code"], alert["evidence"]["place"]) == ("fingerprint_drift", "drift")
 

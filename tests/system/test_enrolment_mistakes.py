@@ -36,7 +36,36 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> NodeDir:
     return NodeDir.made(tmp_path_factory.mktemp("fresh"))
 
 
-def test_a_token_that_was_used_says_so(server: ServerProcess, node: NodeDir, tmp_path: Path) -> None:
+def test_a_machine_that_has_a_node_already_says_so_and_the_token_stays_good(
+    server: ServerProcess, node: NodeDir, tmp_path: Path
+) -> None:
+    second, token = NodeDir.made(tmp_path / "second"), server.token()
+    words = ("register", "--data-dir", second.path, "--server", f"http://127.0.0.1:{server.port}")
+    done = node_agent(*words, "--insecure-loopback", "--token", token)
+    assert "fingerprint_duplicate (no more nodes of this server may be on this machine" in told(done, 3)
+    [hint] = [line for line in done.stderr.splitlines() if line.startswith("hint: ")]
+    assert "token create --replaces" in hint
+    assert "serve --max-nodes-per-machine" in hint
+
+    server.end()
+    roomy = ServerProcess(server.data_dir, ("--max-nodes-per-machine", "2"), server.port).start()
+    try:
+        register(second, roomy, token)
+    finally:
+        roomy.end()
+    assert second.status()["node_id"] != node.status()["node_id"]
+
+
+def test_a_node_that_stands_in_for_another_on_its_machine_enrols(
+    server: ServerProcess, node: NodeDir, tmp_path: Path
+) -> None:
+    second = NodeDir.made(tmp_path / "second")
+    register(second, server, server.token("--replaces", node.status()["node_id"]))
+    states = {each["node_id"]: each["state"] for each in json_of("nodes", "list", "--data-dir", server.data_dir)}
+    assert states == {node.status()["node_id"]: "revoked", second.status()["node_id"]: "active"}
+
+
+def test_a_token_that_was_used_says_so(server: ServerProcess, tmp_path: Path) -> None:
     other = NodeDir.made(tmp_path / "other")
     token = server.token()
     register(other, server, token)
