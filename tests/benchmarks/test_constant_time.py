@@ -1,0 +1,26 @@
+"""The measurement of constant time runs and says what it found; what it finds in a moment is no test's matter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+
+def test_it_measures_ours_and_a_planted_fault_for_each_pair_and_names_the_threshold() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.constant_time", "--seconds", "0.1", "--samples", "1000", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["good"] else 1)
+    assert report["threshold"] == 4.5
+    measured = [(each["pair"], each["code"]) for each in report["findings"]]
+    assert measured == [("mac", "ours"), ("mac", "planted"), ("key", "ours"), ("key", "planted")]
+    for each in report["findings"]:
+        assert each["samples"] >= 1000
+        assert isinstance(each["t"], float)
+        assert isinstance(each["differs"], bool)
