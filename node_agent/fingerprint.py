@@ -1,40 +1,59 @@
-"""Facts of the machine, as an unprivileged, read-only container sees them: read here, salted before they leave.
+"""The machine's fingerprint: each component of it, or why it is not there; raw here, salted before it leaves.
 
-What cannot be read is left out, and so is what makers leave in place of a serial. `root` stands for `/`, so that a test
-can plant values; nothing raw is ever sent or logged.
+How a component is read is `machine_facts`; what each is worth is `node_protocol.fingerprints`, and docs/fingerprint.md
+tells its owner. A raw value is never sent, logged or shown.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from node_agent import machine_facts
+from node_agent.machine_facts import Missing
 from node_protocol import fingerprints
 
-_GIB: Final = 1024**3
 _ROOT: Final = Path("/")
-_BOARD: Final = ("sys_vendor", "product_name", "board_vendor", "board_name", "bios_vendor")
-_CPU: Final = ("vendor_id", "model name", "cpu family", "model", "CPU implementer", "CPU part", "Hardware")
-_VIRTUAL_DISKS: Final = re.compile(r"(loop|ram|zram|dm-|md|nbd|sr|fd)\d*")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One component of this machine."""
+
+    value: str | None = field(default=None, repr=False)
+    """Raw; None when it is missing."""
+    why_missing: str = ""
+
+
+def examine(data_dir: Path | None, root: Path = _ROOT, system: str = sys.platform) -> dict[str, Finding]:
+    """Every component by its name, in the order of their weights. `root` stands for `/`."""
+    if system == "linux":
+        readers = machine_facts.readers(root)
+    else:
+        from node_agent import machine_facts_elsewhere  # noqa: PLC0415  (nothing of it is needed on Linux)
+
+        readers = machine_facts_elsewhere.readers(system)
+    found = {}
+    for name in fingerprints.WEIGHTS:
+        try:
+            if name == "storage":
+                found[name] = Finding(_storage(data_dir))
+            elif name in readers:
+                found[name] = Finding(readers[name]())
+            else:
+                found[name] = Finding(why_missing="this system does not tell")
+        except Missing as missing:
+            found[name] = Finding(why_missing=str(missing))
+    return found
 
 
 def collect(data_dir: Path, root: Path = _ROOT) -> dict[str, str]:
-    """The machine's components by name, raw: for salting, and for nothing else."""
-    found = {
-        "machine_id": _text(root / "etc/machine-id"),
-        "storage": _storage(data_dir),
-        "disk": _disks(root / "sys/block"),
-        "cpu": _cpu(root / "proc/cpuinfo"),
-        "board": _joined(_text(root / "sys/class/dmi/id" / name) for name in _BOARD),
-        "pci": _pci(root / "sys/bus/pci/devices"),
-        "memory": _memory(root / "proc/meminfo"),
-        "boot": _text(root / "proc/sys/kernel/random/boot_id"),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    """The components that are there, raw: for salting, and for nothing else."""
+    return {name: each.value for name, each in examine(data_dir, root).items() if each.value is not None}
 
 
 def salted(components: Mapping[str, str], salt: bytes) -> dict[str, str]:
@@ -42,72 +61,18 @@ def salted(components: Mapping[str, str], salt: bytes) -> dict[str, str]:
     return {name: fingerprints.salted(salt, name, value) for name, value in components.items()}
 
 
-def _text(path: Path) -> str | None:
-    """A small file's text; None when it cannot be read or says nothing."""
+def _storage(data_dir: Path | None) -> str:
+    """File system id and inode of the data directory: of the volume, which outlives the container."""
+    if data_dir is None:
+        raise Missing("no data directory was named")
     try:
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-    return None if fingerprints.is_junk(text) else text
-
-
-def _joined(values: Iterator[str | None]) -> str | None:
-    known = [value for value in values if value is not None]
-    return "\n".join(known) if known else None
-
-
-def _storage(data_dir: Path) -> str | None:
-    """File system id and inode: of the volume, which outlives the container."""
-    try:
-        return f"{os.statvfs(data_dir).f_fsid}:{data_dir.stat().st_ino}"
-    except OSError:
-        return None
-
-
-def _disks(block: Path) -> str | None:
-    """Sizes and serials of the disks that are hardware."""
-    try:
-        names = sorted(each.name for each in block.iterdir() if not _VIRTUAL_DISKS.fullmatch(each.name))
-    except OSError:
-        return None
-    lines = []
-    for name in names:
-        facts = (
-            _text(block / name / "size"),
-            _text(block / name / "device/serial"),
-            _text(block / name / "device/wwid"),
-        )
-        if any(facts):
-            lines.append(":".join(fact or "" for fact in facts))
-    return "\n".join(sorted(lines)) or None
-
-
-def _cpu(cpuinfo: Path) -> str | None:
-    """Model, family, count and architecture; no clock rate, no microcode: those change."""
-    text = _text(cpuinfo)
-    if text is None:
-        return None
-    first = dict(_pair(line) for line in text.split("\n\n", 1)[0].splitlines())
-    count = sum(1 for line in text.splitlines() if line.startswith("processor"))
-    facts = [f"{name}={first[name]}" for name in _CPU if name in first]
-    return "\n".join([*facts, f"count={count}", f"architecture={platform.machine()}"])
-
-
-def _pci(devices: Path) -> str | None:
-    try:
-        ids = sorted(f"{_text(each / 'vendor')}:{_text(each / 'device')}" for each in devices.iterdir())
-    except OSError:
-        return None
-    return "\n".join(ids) or None
-
-
-def _memory(meminfo: Path) -> str | None:
-    """Total memory in whole GiB: the kernel's own share changes with its version."""
-    text = _text(meminfo)
-    match = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE) if text is not None else None
-    return None if match is None else f"{round(int(match[1]) * 1024 / _GIB)}"
-
-
-def _pair(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip(), value.strip()
+        about = data_dir.stat()
+        # Windows has no statvfs, and its device number is the volume's serial number.
+        volume = os.statvfs(data_dir).f_fsid if hasattr(os, "statvfs") else about.st_dev
+    except FileNotFoundError:
+        raise Missing(f"there is no {data_dir}") from None
+    except OSError as error:
+        raise Missing(f"{data_dir}: {(error.strerror or '').lower()}") from None
+    if not volume:  # a network's or a user's file system: the inode alone is that of a thousand others
+        raise Missing(f"the file system of {data_dir} has no id")
+    return f"{volume}:{about.st_ino}"

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "register": "Enrol the node with a server.",
     "run": "Trade, until told to stop.",
     "status": "Show how the node is.",
+    "fingerprint": "Show what this machine can be known by.",
     "demo": "Play a day of trading against a server, and attack it.",
 }
 """Name and help of each command, as a newcomer needs them; each is `<name>` in the module of that name beside this."""
