@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import importlib.util
 import json
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,20 +21,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from node_protocol import fingerprints
-from node_protocol.signatures import SignatureFacts, nonce_from, parse_request, sign_request
-from verifier import NodeKey, SignedRequest, Verifier, enrolled
+from benchmarks import servers, stores
+from benchmarks.messages import AUTHORITY, BATCH, KEY, KEY_ID, MACHINE, NODE_ID, NOW, TICKET, batch, one
+from node_protocol.signatures import SignatureFacts, nonce_from, parse_request
+from verifier import NodeKey, Verifier, enrolled
 from verifier.stores import MemoryStore
 
 SIZES: Final = (256, 1024, 16384)
-AUTHORITY: Final = "bots.example"
-KEY: Final = bytes(range(32))
-KEY_ID: Final = "n_abcdefghijklmnopqr23.1"
-TICKET: Final = "0." + "t" * 22
-MACHINE: Final = dict.fromkeys(fingerprints.WEIGHTS, "h" * 22)
-NOW: Final = int(time.time())
-BATCH: Final = 500
-"""Verifications in one round of one contestant."""
 
 
 @dataclass
@@ -62,73 +54,6 @@ def over_and_over(verify: Callable[[Any], object]) -> Callable[[], tuple[Callabl
     return lambda: (verify, [None] * BATCH)
 
 
-def sync_body(number: int, size: int) -> bytes:
-    """A sync of about `size` bytes: events until it is full, and a status that takes the rest."""
-    message: dict[str, Any] = {
-        "protocol": 1,
-        "session": "s" * 22,
-        "request": number + 1,
-        "ticket": TICKET,
-        "fingerprint": {"salt_id": "s1", "digest": fingerprints.digest(MACHINE)},
-        "status": {},
-        "events": [],
-        "done_commands": [],
-        "wait": 20,
-    }
-    events: list[dict[str, Any]] = message["events"]
-    while len(json.dumps(message, separators=(",", ":"))) + 330 <= size:
-        events.append(
-            {
-                "seq": len(events) + 1,
-                "id": f"ev_{len(events):012}",
-                "at": "2026-11-24T09:00:00.000Z",
-                "type": "order.filled",
-                "data": {
-                    "client_order_id": "a" * 32,
-                    "exchange": "paper",
-                    "symbol": "BTC/USD",
-                    "side": "buy",
-                    "type": "limit",
-                    "amount": "0.01",
-                    "filled": "0.01",
-                    "price": "40000",
-                    "average_price": "39999.5",
-                },
-            }
-        )
-    missing = size - len(json.dumps(message, separators=(",", ":"))) - len('"note":""')
-    if missing > 0:
-        message["status"]["note"] = "x" * missing
-    return json.dumps(message, separators=(",", ":")).encode()
-
-
-def batch(size: int) -> list[SignedRequest]:
-    """Requests as a server sees them, each with a new nonce."""
-    requests = []
-    for number in range(BATCH):
-        body = sync_body(number, size)
-        headers = sign_request(
-            KEY,
-            key_id=KEY_ID,
-            method="POST",
-            authority=AUTHORITY,
-            path="/v1/sync",
-            body=body,
-            created=NOW,
-            nonce=nonce_from(secrets.token_bytes(16)),
-        )
-        common = [
-            ("host", AUTHORITY),
-            ("accept", "*/*"),
-            ("accept-encoding", "identity"),
-            ("connection", "keep-alive"),
-            ("user-agent", "node-agent"),
-            ("content-length", str(len(body))),
-        ]
-        requests.append(SignedRequest("POST", "/v1/sync", [*common, *headers], body))
-    return requests
-
-
 def floor(size: int) -> Contestant:
     """The floor, for as many messages as ours are."""
     messages = []
@@ -151,7 +76,7 @@ def ours(size: int) -> list[Contestant]:
 
     def verifier() -> Verifier:
         store = MemoryStore()
-        store.save("n_abcdefghijklmnopqr23", enrolled(TICKET, MACHINE))
+        store.save(NODE_ID, enrolled(TICKET, MACHINE))
         return Verifier(keys=keys, store=store, authorities=[AUTHORITY], now=lambda: NOW)
 
     return [
@@ -175,6 +100,8 @@ def peers(size: int) -> list[Contestant]:
         ("http_message_signatures", http_message_signatures),
         ("standardwebhooks", standardwebhooks),
         ("stripe", stripe),
+        ("stripe", stripe_event),
+        ("mohawk", mohawk),
         ("itsdangerous", itsdangerous),
         ("slack_sdk", slack),
         ("jwt", pyjwt),
@@ -237,6 +164,49 @@ def stripe(body: bytes) -> Contestant:
         "stripe",
         "signature, age; no nonce memory",
         over_and_over(lambda _: WebhookSignature.verify_header(text, header, KEY.hex(), tolerance=300)),
+    )
+
+
+def stripe_event(body: bytes) -> Contestant:
+    import stripe
+
+    # An event of its own form, of the same length.
+    head = b'{"id":"evt_1","object":"event","type":"ping","data":{"object":{"note":"'
+    event = head + b"x" * (len(body) - len(head) - 4) + b'"}}}'
+    now = int(time.time())
+    mac = hmac.new(KEY.hex().encode(), f"{now}.".encode() + event, hashlib.sha256).hexdigest()
+    return Contestant(
+        "Stripe construct_event",
+        "signature, age, JSON; no nonce memory",
+        over_and_over(lambda _: stripe.Webhook.construct_event(event, f"t={now},v1={mac}", KEY.hex())),
+    )
+
+
+def mohawk(body: bytes) -> Contestant:
+    from mohawk import Receiver, Sender
+
+    credentials = {"id": KEY_ID, "key": KEY.hex(), "algorithm": "sha256"}
+    what = {"url": f"https://{AUTHORITY}/v1/sync", "method": "POST"}
+    seen: set[str] = set()
+
+    def is_new(_sender: str, nonce: str, _timestamp: str) -> bool:
+        seen.add(nonce)
+        return False
+
+    header = Sender(credentials, content=body, content_type="application/json", **what).request_header
+    return Contestant(
+        "mohawk",
+        "signature, digest, age, nonce in a set",
+        over_and_over(
+            lambda _: Receiver(
+                lambda _: credentials,
+                header,
+                content=body,
+                content_type="application/json",
+                seen_nonce=is_new,
+                **what,
+            )
+        ),
     )
 
 
@@ -304,27 +274,12 @@ def growth(counts: Sequence[int]) -> list[dict[str, float]]:
 
 
 def _new_ones(verifier: Verifier, created: int) -> tuple[Callable[[Any], object], Sequence[Any]]:
-    return verifier.authenticate, [_at(created) for _ in range(BATCH)]
+    return verifier.authenticate, [one(created) for _ in range(BATCH)]
 
 
-def _at(created: int) -> SignedRequest:
-    body = b"{}"
-    headers = sign_request(
-        KEY,
-        key_id=KEY_ID,
-        method="POST",
-        authority=AUTHORITY,
-        path="/v1/sync",
-        body=body,
-        created=created,
-        nonce=nonce_from(secrets.token_bytes(16)),
-    )
-    return SignedRequest("POST", "/v1/sync", [("host", AUTHORITY), *headers], body)
-
-
-def measure(seconds: float, *, with_peers: bool) -> dict[str, Any]:
-    """Everything, as JSON has it. `seconds` for each size."""
-    report: dict[str, Any] = {"sizes": {}, "growth": []}
+def measure(seconds: float, *, with_peers: bool, with_services: bool) -> dict[str, Any]:
+    """Everything, as JSON has it. `seconds` for each size, each store and each server."""
+    report: dict[str, Any] = {"sizes": {}, "growth": [], "stores": [], "servers": []}
     for size in SIZES:
         contestants = [floor(size), *ours(size), *(peers(size) if with_peers else ())]
         compete(contestants, seconds)
@@ -340,20 +295,31 @@ def measure(seconds: float, *, with_peers: bool) -> dict[str, Any]:
             for each in contestants
         ]
     report["growth"] = growth((1_000, 10_000, 100_000))
+    if with_services:
+        report["stores"] = stores.measure(seconds)
+        report["servers"] = servers.measure(seconds)
     return report
 
 
 def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="time for each of the three sizes (default 5)")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="time for each size, each store and each server (default 5)"
+    )
     parser.add_argument("--no-peers", action="store_true", help="ours and the floor alone")
+    parser.add_argument("--no-services", action="store_true", help="no stores and servers, which are started here")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    report = measure(given.seconds, with_peers=not given.no_peers)
+    report = measure(given.seconds, with_peers=not given.no_peers, with_services=not given.no_services)
     if given.json:
         print(json.dumps(report, indent=2))
-        return
+    else:
+        show(report)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print it for people."""
     for size, rows in report["sizes"].items():
         print(f"\nbody of {int(size):,} bytes{'verified/s':>22}{'µs':>9}{'x floor':>9}  what it checks")
         for row in rows:
@@ -362,6 +328,15 @@ def main() -> None:
     print("\nafter so many messages, one a second          µs     nonces kept")
     for row in report["growth"]:
         print(f"  {row['messages']:>12,}{row['seconds'] * 1e6:>33.2f}{row['kept']:>16,}")
+    if report["stores"]:
+        print(f"\na whole sync of {stores.SIZE:,} bytes, one after the other     syncs/s        µs  round trips")
+        for row in report["stores"]:
+            trips = row.get("round_trips", "-")
+            print(f"  {row['store']:<40}{row['per_second']:>14,}{row['microseconds']:>10}{trips:>13}")
+    for row in report["servers"]:
+        print(f"\nuvicorn, {row['server']}, {servers.SIZE:,} bytes                requests/s  of the echo")
+        for _, _, what in servers.CONTESTS:
+            print(f"  {what:<40}{row[what]['per_second']:>14,}{row[what]['of_the_echo']:>13}")
 
 
 if __name__ == "__main__":
