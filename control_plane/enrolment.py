@@ -60,6 +60,7 @@ def find_token(database: Database, sealer: Sealer, key_id: str) -> NodeKey | Non
     with database.reading() as connection:
         sealed = connection.execute(select(tokens.c.sealed).where(tokens.c.token_id == token_id)).scalar_one_or_none()
     if sealed is None:
+        MacKey(sealer.open_decoy(Purpose.TOKEN))
         return None
     return NodeKey("", enroll_key_id(token_id), MacKey(sealer.open(Purpose.TOKEN, token_id, sealed)))
 

@@ -101,6 +101,7 @@ class Sealer:
         self._fernets = {
             purpose: MultiFernet([_fernet(master_key, purpose) for master_key in master_keys]) for purpose in Purpose
         }
+        self._decoys = {purpose: self.seal(purpose, "", bytes(32)) for purpose in Purpose}
 
     def seal(self, purpose: Purpose, owner: str, secret: bytes) -> str:
         """The ciphertext of a secret, good for this purpose and this owner alone."""
@@ -116,6 +117,10 @@ class Sealer:
         if found != owner.encode():
             raise SealBroken(f"the {purpose} of {owner} is another's")
         return secret
+
+    def open_decoy(self, purpose: Purpose) -> bytes:
+        """32 bytes that nobody uses, so that a key that is not there costs the work of one that is."""
+        return self.open(purpose, "", self._decoys[purpose])
 
     def __repr__(self) -> str:
         return "Sealer(…)"

@@ -19,6 +19,7 @@ from node_protocol import PROTOCOL_VERSION
 from node_protocol.handshake import KEY_BYTES, KeyId, derive_node_key, parse_key_id, public_key
 from node_protocol.messages import KeysAnswer, KeysRequest
 from node_protocol.refusals import Malformed
+from node_protocol.signatures import MacKey
 from verifier import NodeKey
 
 GRACE: Final = timedelta(hours=24)
@@ -38,6 +39,7 @@ def find(database: Database, sealer: Sealer, key_id: str, now: datetime) -> Node
             .where(node_keys.c.key_id == key_id)
         ).one_or_none()
     if row is None:
+        MacKey(sealer.open_decoy(Purpose.NODE_KEY))
         return None
     retired = row.retires_at is not None and row.retires_at <= now
     key = NodeKey.of(key_id, sealer.open(Purpose.NODE_KEY, key_id, row.sealed))

@@ -139,9 +139,14 @@ class _Checks:
         return Answer(status, headers, body)
 
     def refuse(self, refused: refusals.Refused, sender: Authenticated | None = None) -> Answer:
-        """The answer to a request that was refused: problem details, signed where the sender is known."""
-        if sender is None and isinstance(refused, Refused):
-            sender = refused.sender
+        """The answer to a request that was refused: problem details, signed where the sender is known.
+
+        What was refused before it could be judged, as a body that is too large, is told to `observe` here.
+        """
+        if isinstance(refused, Refused):
+            sender = sender or refused.sender
+        elif sender is None:
+            self._told(Refused(refused), None)
         body = strict_json.dumps(refused.problem())
         if sender is None:
             headers = [("content-type", PROBLEM_CONTENT_TYPE), ("cache-control", "no-store, no-transform")]
@@ -165,9 +170,9 @@ class _Checks:
             return refused
         return None
 
-    def _told(self, refused: Refused, request: SignedRequest) -> Refused:
+    def _told(self, refused: Refused, request: SignedRequest | None) -> Refused:
         if self._observe is not None:
-            self._observe(observation.refused(refused, request.peer))
+            self._observe(observation.refused(refused, request.peer if request else None))
         return refused
 
     def _parsed(self, request: SignedRequest, tag: str) -> Unverified:

@@ -96,6 +96,7 @@ def accept(
             on in its place: arm no longer than it takes the nodes to come.
 
     A suspended node stays so: nobody knows which of two has spoken. It enrols anew, by a token made with --replaces.
+    One that enrolled, or agreed on a new key, after the backup was made is a stranger now: it enrols anew, too.
     """
     named = [each for each in (node_id, node) if each is not None]
     if len(named) + everyone != 1:

@@ -44,7 +44,6 @@ EXCEPTIONS: Final = {
     ("control_plane/places.py", "digest in (None, refused['fingerprint'])"): FINGERPRINT,
     ("verifier/clones.py", "sighting.ticket == state.issued"): TICKET,
     ("verifier/clones.py", "sighting.ticket == state.shown"): TICKET,
-    ("verifier/node_state.py", "ticket in (state.issued, state.shown)"): TICKET,
     ("verifier/evidence.py", "ticket not in known"): TICKET,
     ("verifier/evidence.py", "number in map(counter, known)"): TICKET,
     ("verifier/stores/redis.py", "decision.state.issued.endswith(step.ticket_random)"): TICKET,

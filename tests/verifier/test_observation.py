@@ -9,6 +9,8 @@ from contextlib import suppress
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from node_protocol.refusals import Code
+from node_protocol.refusals import Refused as ProtocolRefused
 from tests.verifier.nodes import AUTHORITY, NOW, Node, nonce
 from verifier import (
     AsyncVerifier,
@@ -111,6 +113,19 @@ def test_nothing_that_is_told_is_secret() -> None:
         "continuity": "continues",
         "place": "same",
     }
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_is_refused_before_it_is_judged_is_told_too_and_what_a_handler_refuses_is_not(kind: str) -> None:
+    seen: list[Observation] = []
+    node, store = Node(), MemoryStore()
+    node.enrol(store)
+    verifier = judge(seen.append, kind, node, store)
+    verifier.refuse(ProtocolRefused(Code.TOO_LARGE, "declared_over_1_mib"))
+    assert [(each.outcome, each.reason, each.node_id) for each in seen] == [("too_large", "declared_over_1_mib", None)]
+    sender = Verifier(keys={node.key_id: node.key}.get, store=store, authorities=[AUTHORITY], now=lambda: NOW)
+    verifier.refuse(ProtocolRefused(Code.EVENT_GAP, "gap"), sender.authenticate(node.signed()))
+    assert len(seen) == 1
 
 
 def test_what_a_store_says_does_not_become_a_label() -> None:
