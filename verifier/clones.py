@@ -140,7 +140,7 @@ def decide(
         both = evidence.both(state, sighting)
         verdict = Verdict(continuity, look.place, look.score, evidence=both)
         return Decision(state, verdict, Refused(Code.FINGERPRINT_MISMATCH, "other_machine"))
-    return Decision(_moved(state, look, continuity, ticket_random), Verdict(continuity, look.place, look.score))
+    return Decision(_moved(state, look, ticket_random), Verdict(continuity, look.place, look.score))
 
 
 def live_on(machine: Mapping[str, str], others: Iterable[tuple[str, NodeState]]) -> list[str]:
@@ -239,7 +239,8 @@ def _continuity(state: NodeState, sighting: Sighting) -> Continuity:
     return Continuity.RESTORED if armed else Continuity.FORKS
 
 
-def _moved(state: NodeState, look: _Look, continuity: Continuity, ticket_random: str) -> NodeState:
+def _moved(state: NodeState, look: _Look, ticket_random: str) -> NodeState:
+    """The state after an accepted sync; with it an `accept_until` is used up."""
     sighting = look.sighting
     baseline, seen, drifting = _machines(state, look)
     former = state.former
@@ -255,7 +256,6 @@ def _moved(state: NodeState, look: _Look, continuity: Continuity, ticket_random:
         drifting=drifting,
         superseded_at=state.superseded_at,
         move_to=None if look.place is Place.ELSEWHERE else state.move_to,
-        accept_until=None if continuity is Continuity.RESTORED else state.accept_until,
     )
 
 

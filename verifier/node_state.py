@@ -91,7 +91,7 @@ def accept_next(state: NodeState, until: int) -> NodeState:
     """The state with an operator's word that the next ticket is good, whichever it is, until that Unix second.
 
     For a server that was restored from a backup, or has lost a store: every honest node would look like a fork to it.
-    A suspended node stays suspended.
+    The next sync that is accepted uses it up, whether it needed it or not. A suspended node stays suspended.
     """
     return state._replace(accept_until=until)
 

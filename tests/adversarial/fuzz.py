@@ -5,8 +5,8 @@
     response   a good answer, bent: as for requests
     parse      texts and values out of nowhere, into each parser: only the error that its documentation names
 
-The hostile list is the corpus of the first. Each execution has its own seed, which a finding names: `--seed S --at N`
-runs that one again. Ends with 1 at a finding.
+The hostile list is the corpus of the first two. Each execution has its own seed, which a finding names:
+`--seed S --at N` runs that one again. Ends with 1 at a finding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from node_protocol.signatures import (
     signature_of,
     verify_response,
 )
-from tests.adversarial.hostile import CASES, bent, event
+from tests.adversarial.hostile import CASES, bent, body_of, event
 from tests.protocol.signed import Request
 from tests.verifier.nodes import AUTHORITY, NOW, Node
 from verifier import Refused, SignedRequest, Verifier
@@ -263,7 +263,8 @@ def a_request(random: Random) -> str:
 def a_body(random: Random) -> str:
     """A hostile body, well signed."""
     node = Node()
-    body = _hostile_body(node.message(), random)
+    message = node.message()
+    body = _listed_body(message, random) if random.random() < 0.1 else _hostile_body(message, random)
     request = node.signed(body, nonce=_nonce(random))
     store = MemoryStore()
     node.enrol(store)
@@ -625,6 +626,17 @@ def _hostile_body(message: Mapping[str, Any], random: Random) -> bytes:
     if random.random() < 0.02:
         body = body.decode("utf-8", "replace").encode(random.choice(("utf-16", "utf-16-le", "utf-32", "utf-8-sig")))
     return body.ljust(MAX_BODY + random.choice((0, 1))) if random.random() < 0.001 else body
+
+
+_BODIES: Final = [case["body"] for case in CASES if "body" in case and "size" not in case["body"]]
+
+
+def _listed_body(message: Mapping[str, Any], random: Random) -> bytes:
+    """A body of the hostile list, as it is or edited."""
+    body = body_of(random.choice(_BODIES), message, {"{first-ticket}": str(message["ticket"])})
+    for _ in range(random.choice((0, 1, 1, 2))):
+        body = _edited_bytes(body, random)
+    return body
 
 
 def _spelled(value: Any, random: Random) -> str:

@@ -1,4 +1,4 @@
-"""The hostile list as requests: what the words of `hostile_requests.json` mean, and nothing of who judges them."""
+"""The hostile lists as requests: what the words of `hostile_*.json` mean, and nothing of who judges them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ import hmac
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
+import pytest
+
+from node_protocol.refusals import Code
 from node_protocol.signatures import TAG_NODE, nonce_from, sign_request, sign_response, signature_of
 from tests.protocol.signed import Request
 
-LIST: Final = json.loads((Path(__file__).parent / "hostile_requests.json").read_text("utf-8"))
-CASES: Final[list[dict[str, Any]]] = LIST["cases"]
-ANSWERS: Final[list[dict[str, Any]]] = LIST["answers"]
+Case: TypeAlias = dict[str, Any]
+
+
+def _listed(theme: str) -> Any:
+    return json.loads((Path(__file__).parent / f"hostile_{theme}.json").read_text("utf-8"))
+
+
+CASES: Final[list[Case]] = _listed("requests")["cases"]
+ANSWERS: Final[list[Case]] = _listed("requests")["answers"]
+ENROLMENTS: Final[list[Case]] = _listed("enrolments")["enrolments"]
+ROTATIONS: Final[list[Case]] = _listed("enrolments")["rotations"]
+UNSIGNED: Final = (Code.UNAUTHENTICATED, Code.TOO_LARGE)
+"""The refusals that come before the signature was seen to be good."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +45,13 @@ class Sender:
     """The judge's clock."""
     other_key_id: str
     """Of another node that the judge knows."""
+    path: str = "/v1/sync"
+    tag: str = TAG_NODE
 
     def sign(self, body: bytes, nonce: str, signed: Mapping[str, Any]) -> Request:
         """A request with a good signature, made with the values that the list calls `signed`."""
         values = {name: _filled(value, self.values) for name, value in signed.items() if name != "seconds"}
-        path, method = values.get("path", "/v1/sync"), values.get("method", "POST")
+        path, method = values.get("path", self.path), values.get("method", "POST")
         authority = values.get("authority", self.authority)
         headers = sign_request(
             bytes(32) if signed.get("key") == "of zeros" else self.key,
@@ -47,7 +62,7 @@ class Sender:
             body=body,
             created=self.now + signed.get("seconds", 0),
             nonce=nonce,
-            tag=values.get("tag", TAG_NODE),
+            tag=values.get("tag", self.tag),
         )
         return Request(method=method, path=path, headers=(("host", authority), *headers), body=body)
 
@@ -67,6 +82,35 @@ class Sender:
         base = "\n".join((*lines, f'"@signature-params": {parameters}'))
         mac = b64encode(hmac.digest(self.key, base.encode("utf-8", "surrogatepass"), "sha256")).decode()
         return request.replaced("signature", f"node=:{mac}:")
+
+
+def each(cases: Iterable[Case]) -> pytest.MarkDecorator:
+    """A test of each of these cases, by its name."""
+    return pytest.mark.parametrize("case", list(cases), ids=lambda case: case["name"])
+
+
+def code_of(case: Case) -> str:
+    """What is to come of a case: a code, or `accepted`."""
+    return str(case.get("code", Code.UNAUTHENTICATED))
+
+
+def both(case: Case, sender: Sender, message: Mapping[str, Any], nonces: tuple[str, str], **more: str) -> Both:
+    """The good request, and what the case makes of it; `more` are placeholders of its body."""
+    good = sender.sign(json.dumps(message).encode(), nonces[0], {})
+    evil = good
+    if "body" in case or "signed" in case:
+        values = {f"{{{name.replace('_', '-')}}}": value for name, value in more.items()}
+        nonce = nonces[0 if "again" in case else 1]
+        evil = sender.sign(body_of(case.get("body", {}), message, values), nonce, case.get("signed", {}))
+    evil = bent(evil, case, sender.values)
+    return Both(good, sender.signed_as_sent(evil) if "as_sent" in case else evil)
+
+
+class Both(NamedTuple):
+    """A request as it should be, and as a case has it."""
+
+    good: Request
+    evil: Request
 
 
 def body_of(words: Mapping[str, Any], message: Mapping[str, Any], values: Mapping[str, str]) -> bytes:
@@ -161,6 +205,7 @@ def _values_of(request: Request) -> dict[str, str]:
         "{host}": request.header("host"),
         "{mac}": mac,
         "{mac-url}": "-_" + mac[2:],
+        "{mac-set}": mac[:-2] + _with_set_bit(mac[-2]) + "=",
         "{mac-of-31}": b64encode(b64decode(mac)[:31]).decode(),
         "{mac-of-16}": b64encode(b64decode(mac)[:16]).decode(),
         "{mac-of-33}": b64encode(b64decode(mac) + b"\0").decode(),
@@ -203,7 +248,8 @@ class Answered:
 def answered(case: Mapping[str, Any], key: bytes, key_id: str, asked: Request, now: int) -> Answered:
     """An answer as the list's `answers` have it: a good one to this request, and its one fault."""
     signed = case.get("signed", {})
-    body = b'{"protocol":1,"commands":[]}'
+    refused = signed.get("status", 200) >= 400
+    body = b'{"code":"suspended"}' if refused else b'{"protocol":1,"commands":[]}'
     bound_to = bytes(32) if signed.get("of") == "another request" else signature_of(asked.headers)
     headers = sign_response(
         bytes(32) if signed.get("key") == "of zeros" else key,

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from node_protocol import signatures, strict_json
 from node_protocol.signatures import MacKey, SignatureFacts, Unverified
@@ -24,6 +27,12 @@ def test_nothing_is_found_in_a_moment() -> None:
         assert 0 < accepted < everything / 2, "what is bent must be taken and refused both, or nothing was tried"
     parsers = {name.split(": ")[1] for name in outcomes if name.startswith("parse: ")}
     assert parsers == set(fuzz.PARSERS)
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+@given(random=st.randoms(use_true_random=False))
+def test_nothing_is_found_by_hypothesis_which_makes_a_finding_small(target: str, random: Random) -> None:
+    fuzz.TARGETS[target](random)
 
 
 def test_one_seed_is_one_run() -> None:

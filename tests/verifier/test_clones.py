@@ -292,6 +292,14 @@ def test_the_next_ticket_is_accepted_once_within_its_time_and_only_on_the_same_m
     assert asked(decision.state, copy_of(node, ticket="3." + "z" * 22), now=NOW + 60).suspends
 
 
+def test_a_node_that_goes_on_as_ever_uses_up_that_its_next_ticket_is_accepted() -> None:
+    state, node = after_one_sync()
+    armed = accept_next(state, NOW + 60)
+    decision = asked(armed, node)
+    assert decision.verdict.continuity is Continuity.CONTINUES
+    assert asked(decision.state, copy_of(node, ticket="99." + "z" * 22)).suspends
+
+
 def test_a_suspended_node_is_not_let_in_by_accepting_its_next_ticket() -> None:
     state, node = after_one_sync()
     state = accept_next(state._replace(suspended_at=NOW), NOW + 60)

@@ -1,8 +1,9 @@
 """No secret is compared in a time that tells of it, and a key that nobody has costs the work of one that exists.
 
 The first is read from the syntax trees of what ships: names that stand for MACs, digests, signatures, keys, tokens,
-tickets and secrets, and what is assigned from them, meet no `==`, `!=`, `in`, `match`, `startswith` or `endswith`. The
-second is counted, not timed: how long it takes is the business of `benchmarks/constant_time.py`.
+tickets and secrets, and what is bound to them or to parts of them, meet nothing that takes as long as two sides are
+alike: no comparison, whole or byte by byte, no search, no look-up. The second is counted, not timed: how long it takes
+is the business of `benchmarks/constant_time.py`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from verifier.stores import MemoryStore
 ROOT: Final = Path(__file__).parents[2]
 READ: Final = ("node_protocol/*.py", "verifier/**/*.py", "control_plane/*.py", "node_agent/client.py")
 SECRET: Final = re.compile(r"(^|_)(h?macs?|digests?|signatures?|secrets?|keys?|passwords?|tokens?|tickets?)(_|$)")
-NOT_SECRET: Final = re.compile(r"(\w+_)?(key|token)_id|\w*(public|PUBLIC)\w*|[A-Z_]+|keys|_state_key")
-"""Names that the pattern finds but that stand for no secret: ids, public halves, constants, names in a store."""
+NOT_SECRET: Final = re.compile(r"(\w+_)?(key|token)_id|\w*(public|PUBLIC)\w*|[A-Z_]+|keys|_state_key|_find_\w+")
+"""Names that the pattern finds but that stand for no secret: ids, public halves, constants, functions, a store's."""
 FINGERPRINT: Final = "of a machine, not of a message: no signature rests on it, and only what was signed is compared"
 TICKET: Final = "looked at only once the signature was good: it tells copies apart, and proves nobody's name"
+OPERATOR: Final = "the operator's own key, read once at the start, before there is anybody to measure it"
+STATUS: Final = "an answer's HTTP status: it stands beside the headers, and everybody sees it"
 EXCEPTIONS: Final = {
     ("node_protocol/messages.py", "fingerprints.digest(components) != digest"): FINGERPRINT,
     ("verifier/clones.py", "machine.digest != state.move_to"): FINGERPRINT,
@@ -44,14 +47,24 @@ EXCEPTIONS: Final = {
     ("control_plane/places.py", "digest in (None, refused['fingerprint'])"): FINGERPRINT,
     ("verifier/clones.py", "sighting.ticket == state.issued"): TICKET,
     ("verifier/clones.py", "sighting.ticket == state.shown"): TICKET,
+    ("verifier/node_state.py", "ticket.partition('.')"): TICKET,
     ("verifier/evidence.py", "ticket not in known"): TICKET,
+    ("verifier/evidence.py", "number > counter(state.issued)"): TICKET,
     ("verifier/evidence.py", "number in map(counter, known)"): TICKET,
     ("verifier/stores/redis.py", "decision.state.issued.endswith(step.ticket_random)"): TICKET,
     ("control_plane/channel.py", "state.issued != verified.ticket"): TICKET,
+    ("control_plane/master_key.py", "32 <= byte < 127"): OPERATOR,
+    ("node_agent/client.py", "200 <= status < 300"): STATUS,
 }
 """Comparisons that are as they are for a reason. None of them is on the way to a good signature."""
-COMPARED_WHOLE: Final = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
-PREFIXES: Final = ("startswith", "endswith", "__eq__", "__ne__", "__contains__")
+TRUTHS_ALONE: Final = (ast.Is, ast.IsNot)
+"""What compares objects and not their bytes."""
+TELLING: Final = re.compile(
+    r"(starts|ends)with|remove(pre|suf)fix|r?(find|index|partition)|count|split|eq|ne|__(eq|ne|lt|le|gt|ge|contains)__"
+)
+"""Functions and methods that take as long as the two sides are alike."""
+LOOKED_UP: Final = frozenset(("get", "pop", "setdefault", "remove", "discard"))
+"""Methods that look their first argument up."""
 
 
 class Place(NamedTuple):
@@ -86,35 +99,72 @@ def is_secret(name: str) -> bool:
     return SECRET.search(name.lower()) is not None and NOT_SECRET.fullmatch(name) is None
 
 
-def compared(tree: ast.AST) -> Iterator[str]:
-    """Each comparison in a tree that may tell of a secret, as text."""
-    for scope in ast.walk(tree):
-        if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
-            yield from _compared_in(scope)
-
-
-def _compared_in(scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> Iterator[str]:
+def compared(scope: ast.AST, known: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Each comparison in a tree that may tell of a secret, as text; `known` are names that hold one already."""
     nodes = list(_own(scope))
-    tainted: set[str] = set()
+    tainted = set(known)
 
     def tells(*operands: ast.AST) -> bool:
         return any(is_secret(name) or name in tainted for operand in operands for name in names_in(operand))
 
-    for node in nodes:  # in the order of the text: what is assigned from a secret is one, whatever its name
-        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value and tells(node.value):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            tainted.update(name.id for name in targets if isinstance(name, ast.Name) and not is_public(name.id))
+    for node in nodes:  # in the order of the text: what is bound to a part of a secret is one, whatever its name
+        for value, target in _bound_by(node):
+            if tells(value):
+                tainted.update(name for name in _names_of(target) if not is_public(name))
     for node in nodes:
-        if isinstance(node, ast.Compare):
-            found = any(isinstance(op, COMPARED_WHOLE) for op in node.ops) and tells(node.left, *node.comparators)
-        elif isinstance(node, ast.Match):
-            found = tells(node.subject)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            found = node.func.attr in PREFIXES and tells(node.func.value, *node.args)
-        else:
-            found = False
-        if found:
+        if _compares(node, tells):
             yield ast.unparse(node).partition("\n")[0]
+        if isinstance(node, FUNCTIONS):
+            yield from compared(node, frozenset(tainted))
+
+
+FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _compares(node: ast.AST, tells: Callable[..., bool]) -> bool:
+    """Whether an expression's time may tell of what `tells` says is secret."""
+    match node:
+        case ast.Compare(left=left, ops=operators, comparators=others):
+            return not all(isinstance(each, TRUTHS_ALONE) for each in operators) and tells(left, *others)
+        case ast.Match(subject=subject):
+            return tells(subject)
+        case ast.Subscript(slice=ast.Name() | ast.Attribute() as place, ctx=ast.Load()):
+            return tells(place)
+        case ast.Call(func=ast.Attribute(attr=name), args=[first, *_]) if name in LOOKED_UP:
+            return tells(first)
+        case ast.Call(func=ast.Attribute(value=value, attr=name), args=arguments) if TELLING.fullmatch(name):
+            return tells(value, *arguments)
+        case ast.Call(args=[ast.Attribute(attr=name), *others]) if TELLING.fullmatch(
+            name
+        ):  # map(int.__eq__, one, other)
+            return tells(*others)
+    return False
+
+
+def _bound_by(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """What a node binds: value and target."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            yield from ((value, target) for target in targets)
+        case ast.AnnAssign(target=target, value=ast.AST() as value) | ast.NamedExpr(target=target, value=value):
+            yield value, target
+        case ast.AugAssign(target=target, value=value):
+            yield value, target
+        case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
+            yield value, target
+        case ast.comprehension(target=target, iter=value):
+            yield value, target
+        case ast.withitem(context_expr=value, optional_vars=ast.AST() as target):
+            yield value, target
+
+
+def _names_of(target: ast.AST) -> Iterator[str]:
+    """The names that a target binds, also those of attributes."""
+    for each in ast.walk(target):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+        elif isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
+            yield each.attr
 
 
 def is_public(name: str) -> bool:
@@ -123,12 +173,11 @@ def is_public(name: str) -> bool:
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function or a module, in order, without those of functions inside."""
+    """The nodes of a function or a module, in order; of a function inside, itself alone."""
     for child in ast.iter_child_nodes(scope):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
         yield child
-        yield from _own(child)
+        if not isinstance(child, FUNCTIONS):
+            yield from _own(child)
 
 
 def shipped() -> Iterator[Place]:
@@ -164,6 +213,20 @@ NAIVE: Final = {
     "in a chain": "def check(a, mac, b): return a == mac == b",
     "in a method": "class A:\n async def check(self, given): return self._secret == given",
     "in a lambda": "check = lambda mac, given: mac == given",
+    "byte by byte": "def check(mac, given): return all(x == y for x, y in zip(mac, given))",
+    "in a loop": "def check(mac, given):\n for x, y in zip(mac, given):\n  if x != y: return False",
+    "by number": "def check(mac, given): return all(mac[i] == given[i] for i in range(32))",
+    "by a function": "def check(mac, given): return operator.eq(mac, given)",
+    "by a map": "def check(mac, given): return all(map(int.__eq__, mac, given))",
+    "by order": "def check(mac, given): return not mac < given and not mac > given",
+    "unpacked": "def check(mac, given):\n a, (b, *c) = mac, (given, 1)\n return a == b",
+    "added to": "def check(mac, given):\n good = b''\n good += mac\n return good == given",
+    "kept in an object": "def check(self, mac, given):\n self.good = mac\n return self.good == given",
+    "from a context": "def check(key, given):\n with using(key) as good:\n  return good == given",
+    "in a function inside": "def check(mac):\n good = mac\n def inner(given): return good == given\n return inner",
+    "as a name in a mapping": "def check(known, mac): return known[mac]",
+    "looked up": "def check(known, mac): return known.get(mac)",
+    "searched for": "def check(mac, given): return given.find(mac) == 0",
     "in a comprehension": "def check(macs, given): return any(mac == given for mac in macs)",
 }
 

@@ -300,6 +300,8 @@ def test_a_state_that_cannot_be_read_means_unavailable(servers: Callable[..., Re
     deployment = new(server)
     server.client.hset(f"trading-node:{{{deployment.node.node_id}}}:state", "state", "{")
     assert deployment.outcome(deployment.signed()) == "unavailable"
+    deployment.node.enrol(deployment.store)
+    assert deployment.outcome(deployment.signed()) == "accepted"
 
 
 def test_a_client_that_decodes_answers_serves_as_well(servers: Callable[..., RedisServer]) -> None:

@@ -165,7 +165,7 @@ class RedisStore:
 
     def save(self, node_id: str, state: NodeState) -> None:
         with _reachable():
-            self._set(node_id, self._read(node_id), state, over=True)
+            self._set(node_id, None, state)
 
     def change(self, node_id: str, change: Callable[[NodeState], NodeState]) -> NodeState | None:
         with _reachable():
@@ -226,12 +226,12 @@ class RedisStore:
         values = [_text(value) for value in self._client.hmget(self._state_key(node_id), _FIELDS)]
         return _Stored.of(node_id, values) if values[0] else None
 
-    def _set(self, node_id: str, before: _Stored | None, after: NodeState, *, over: bool = False) -> bool:
-        """Compare and set, or set `over` whatever is there. The index is widened before, and narrowed after."""
+    def _set(self, node_id: str, before: _Stored | None, after: NodeState) -> bool:
+        """Compare and set, or set over whatever is there. The index is widened before, and narrowed after."""
         old, new = _marks(before.state) if before else set(), _marks(after)
         for mark in new - old:
             self._client.sadd(self._mark_key(mark), node_id)
-        version = "any" if over or before is None else before.version
+        version = before.version if before else "any"
         done = self._run(_MOVE, [self._state_key(node_id)], [version, *_fields(after)]) == ["1"]
         if done:
             self._unmark(node_id, old - new)
@@ -303,7 +303,7 @@ def _sync_facts(step: Step | None) -> tuple[str | int, ...]:
 def _fields(state: NodeState) -> list[str | int]:
     """A state as the fields and values that the scripts know."""
     last = state.last
-    plain = last is not None and state.suspended_at is None and state.drifting == 0
+    plain = last is not None and state.suspended_at is None and state.drifting == 0 and state.accept_until is None
     values: dict[str, str | int] = {
         "state": json.dumps(node_state.to_json(state), separators=(",", ":")),
         "issued": state.issued,
