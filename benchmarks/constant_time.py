@@ -5,8 +5,8 @@ constant time?", 2017): two classes of input, drawn at random and interleaved, a
     key    a wrong MAC under a key that exists, beside one under a key that nobody has
 
 Both go through `Verifier.authenticate`, and through the same with a fault planted: a comparison byte by byte, a check
-that ends where the key is unknown. |t| above 4.5 is a difference; that of an unknown key counts from 30 ns on, for that
-little the interpreter's own steps come to, whichever way they are written. Times are cropped at several percentiles of both
+that ends where the key is unknown. |t| above 4.5 is a difference; that of an unknown key counts from 30 ns on, for the
+interpreter's own steps come to less, whichever way they are written. Times are cropped at several percentiles of both
 classes together, because the long ones are the machine's; the greatest t of all crops counts. A difference is looked
 for again with new samples before it is believed. Ends with 1 when ours shows one, or when a planted fault does not.
 """
@@ -211,9 +211,8 @@ def main() -> int:
     if given.json:
         print(json.dumps({"threshold": THRESHOLD, "good": good, "findings": [asdict(each) for each in findings]}))
         return int(not good)
-    print(
-        f"{'pair':<6}{'code':<10}{'samples':>9}{'t':>10}{'crop':>7}{'ns':>9}{'from':>6}   |t| above {THRESHOLD} is a difference"
-    )
+    names = f"{'pair':<6}{'code':<10}{'samples':>9}{'t':>10}{'crop':>7}{'ns':>9}{'from':>6}"
+    print(f"{names}   |t| above {THRESHOLD} is a difference")
     for each in findings:
         figures = f"{each.samples:>9}{each.t:>10.2f}{each.crop:>7}{each.nanoseconds:>9.1f}{each.floor:>6.0f}"
         print(f"{each.pair:<6}{each.code:<10}{figures}   {_in_words(each)}")

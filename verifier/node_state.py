@@ -78,8 +78,9 @@ def counter(ticket: str) -> int:
 def would_take(state: NodeState, ticket: str) -> bool:
     """Whether a sync with this ticket would continue the node's state; nothing moves."""
     # At a key's rotation a wrong ticket suspends nobody, so it could be tried often: no answer by its time, then.
-    good = compare_digest(ticket, state.issued) | compare_digest(ticket, state.shown or "")
-    return state.suspended_at is None and good
+    shown = state.issued if state.shown is None else state.shown
+    good = [compare_digest(ticket.encode(), known.encode()) for known in (state.issued, shown)]
+    return state.suspended_at is None and any(good)
 
 
 def let_move(state: NodeState, digest: str) -> NodeState:

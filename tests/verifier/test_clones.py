@@ -199,6 +199,8 @@ def test_asking_whether_a_ticket_would_be_taken_moves_nothing() -> None:
     assert would_take(state, FIRST_TICKET)
     assert not would_take(state, "1." + "x" * 22)
     assert not would_take(state._replace(suspended_at=NOW), node.ticket)
+    for neither in ("", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+        assert not would_take(enrolled(FIRST_TICKET, HOME), neither)
 
 
 def test_a_packet_that_was_signed_before_the_last_accepted_one_is_late_for_a_reason_however_often() -> None:
