@@ -17,7 +17,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -27,8 +27,6 @@ from pydantic import BaseModel
 from node_protocol import MAX_BODY, encoding, handshake, messages, refusals, strict_json
 from node_protocol.refusals import Code, Malformed, parse_problem
 from node_protocol.signatures import (
-    TAG_ENROLL,
-    nonce_from,
     normal_authority,
     parse_request,
     parse_response,
@@ -36,192 +34,11 @@ from node_protocol.signatures import (
     signature_of,
     verify_response,
 )
-from tests.adversarial.hostile import CASES, bent, body_of, event
+from tests.adversarial.mutations import VALUES, a_nonce, as_request, bend, bent_value, edited, hostile_body, listed_body
 from tests.protocol.signed import Request
 from tests.verifier.nodes import AUTHORITY, NOW, Node
 from verifier import Refused, SignedRequest, Verifier
 from verifier.stores import MemoryStore
-
-ODD: Final = (
-    *(
-        '"',
-        "'",
-        "\\",
-        ";",
-        ",",
-        ":",
-        "=",
-        "(",
-        ")",
-        " ",
-        "\t",
-        "\n",
-        "\r",
-        "\0",
-        "%",
-        "?",
-        "#",
-        "/",
-        "//",
-        "..",
-        "+",
-        "-",
-    ),
-    *(
-        "_",
-        "é",
-        "²",
-        "\u2028",
-        "\ud800",
-        "\U0001f600",
-        "A",
-        "z",
-        "0",
-        "9",
-        "==",
-        "node=",
-        "sig1=",
-        '";x="',
-        "\x7f",
-        "\xa0",
-    ),
-)
-"""What is put into texts."""
-VALUES: Final[tuple[Any, ...]] = (
-    *(
-        None,
-        True,
-        False,
-        0,
-        1,
-        -1,
-        26,
-        501,
-        2**53,
-        2**63,
-        2**64,
-        -(2**63) - 1,
-        10**15,
-        10**400,
-        0.0,
-        -0.0,
-        1.0,
-        1e308,
-        0.1,
-    ),
-    *("", " ", "0", "x" * 300, "\0", "é", "\u2028", "\U0001f600", "1e5", "-0", "00", "1.", ".5", "+1", "0x1", "NaN"),
-    *([], {}, [None], [[]], {"": {}}, {"x": 1}, [1, "2"], ["cmd_x"] * 2, [{}], {"data": {}}),
-)
-"""What is put in the place of values."""
-RAW: Final = (
-    *(
-        b"\xef\xbb\xbf",
-        b"\xff",
-        b"\xc0\xaf",
-        b"\xed\xa0\x80",
-        b"\0",
-        b" ",
-        b"\n",
-        b"\x0c",
-        b",",
-        b"}",
-        b"]",
-        b"{",
-        b"[",
-        b'"',
-    ),
-    *(
-        b"NaN",
-        b"Infinity",
-        b"-Infinity",
-        b"1e999",
-        b"-0",
-        b"01",
-        b"1.",
-        b"\\ud800",
-        b"\\u0000",
-        b"\\udc00\\ud800",
-        b"//x\n",
-    ),
-    *(
-        b"1" * 5000,
-        b"[" * 33 + b"]" * 33,
-        b"[" * 10_000,
-        b'{"x":' * 40,
-        b"'",
-        b"null",
-        b"true",
-        b"\\",
-        b"\\u00",
-        b"1E400",
-    ),
-)
-"""What is put into bytes."""
-
-
-SPELLED: Final = (
-    *(
-        "NaN",
-        "-Infinity",
-        "1e999",
-        "-1e999",
-        "1e5",
-        "-0",
-        "-0.0",
-        "1E+2",
-        "01",
-        "1.",
-        ".5",
-        "+1",
-        "0x1",
-        "1_0",
-        "1" * 4301,
-    ),
-    *(
-        "9" * 400,
-        "123456789012345678901234567890",
-        "0.1000000000000000055",
-        "1e-400",
-        "4.9e-324",
-        "1.7976931348623159e308",
-    ),
-    *(
-        r'"\ud800"',
-        r'"\udc00\ud800"',
-        r'"\ud83d\ude00"',
-        r'"\u0000"',
-        r'"\u0061"',
-        r'"\/"',
-        r'"\x41"',
-        r'"\u00e"',
-        '"\t"',
-    ),
-    *(
-        '"\x7f"',
-        '"\u2028"',
-        "'x'",
-        "nul",
-        "True",
-        "undefined",
-        "[1,]",
-        "[,1]",
-        '{"a":1,}',
-        '{"a":1,"a":1}',
-        "{1:2}",
-        "/**/1",
-    ),
-    *(
-        '{"a":{"b":1,"c":2,"b":3}}',
-        '[{"a":1,"\\u0061":2}]',
-        '{"":1,"":1}',
-        "[1 2]",
-        '{"a" 1}',
-        '{"a":1;}',
-        "\xa01",
-        "\x0b1",
-    ),
-)
-"""What is written where JSON has a value."""
 
 
 class Finding(Exception):
@@ -239,10 +56,10 @@ class Tally:
 def a_request(random: Random) -> str:
     """A good request, bent."""
     node = Node()
-    good = _as_request(node.signed(nonce=_nonce(random)))
+    good = as_request(node.signed(nonce=a_nonce(random)))
     request = good
     for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
-        request = _bend(request, good, random)
+        request = bend(request, good, random)
     store = MemoryStore()
     node.enrol(store)
     judge = Verifier(keys={node.key_id: node.key}.get, store=store, authorities=[AUTHORITY], now=lambda: NOW)
@@ -264,8 +81,8 @@ def a_body(random: Random) -> str:
     """A hostile body, well signed."""
     node = Node()
     message = node.message()
-    body = _listed_body(message, random) if random.random() < 0.1 else _hostile_body(message, random)
-    request = node.signed(body, nonce=_nonce(random))
+    body = listed_body(message, random) if random.random() < 0.1 else hostile_body(message, random)
+    request = node.signed(body, nonce=a_nonce(random))
     store = MemoryStore()
     node.enrol(store)
     judge = Verifier(keys={node.key_id: node.key}.get, store=store, authorities=[AUTHORITY], now=lambda: NOW)
@@ -298,7 +115,7 @@ def a_body(random: Random) -> str:
 def a_response(random: Random) -> str:
     """A good answer, bent."""
     node = Node()
-    asked = _as_request(node.signed(nonce=_nonce(random)))
+    asked = as_request(node.signed(nonce=a_nonce(random)))
     status = random.choice((200, 201, 401, 409, 503))
     body = b'{"code":"x"}' if random.getrandbits(1) else b"{}"
     headers = sign_response(
@@ -308,12 +125,12 @@ def a_response(random: Random) -> str:
         body=body,
         request_signature=asked.mac,
         created=NOW,
-        nonce=_nonce(random),
+        nonce=a_nonce(random),
     )
     good = Request(headers=(("host", AUTHORITY), *headers), body=body)
     answer = good
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        answer = _bend(answer, good, random, asked)
+        answer = bend(answer, good, random, asked)
     got = random.choice((status, status, status, 200, 201, 204, 401, 0, 99, 999, -1))
     lines = [(name, value) for name, value in answer.headers if name != "host"]
     mac = asked.mac if random.random() < 0.95 else random.randbytes(32)
@@ -348,7 +165,7 @@ def _texts(parser: Callable[[str], object], *seeds: str) -> Callable[[Random], C
     def made(random: Random) -> Callable[[], object]:
         text = random.choice((*seeds, ""))
         for _ in range(random.choice((0, 1, 1, 2, 5))):
-            text = _edited(text, random)
+            text = edited(text, random)
         return _Call(parser, text)
 
     return made
@@ -372,18 +189,18 @@ class _Call:
 
 def _message_bytes(random: Random) -> Callable[[], object]:
     kind = random.choice(MODELS)
-    body = _hostile_body(_good_of(kind), random)
+    body = hostile_body(_good_of(kind), random)
     return _Call(lambda given: messages.parse(kind, given), body)
 
 
 def _problem(random: Random) -> Callable[[], object]:
     value = {"code": "stale", "detail": "x", "status": 401}
-    return _Call(parse_problem, _bent_value(value, random) if random.random() < 0.8 else random.choice(VALUES))
+    return _Call(parse_problem, bent_value(value, random) if random.random() < 0.8 else random.choice(VALUES))
 
 
 def _command(random: Random) -> Callable[[], object]:
     order = {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "limit", "amount": "1", "price": "2"}
-    kind, data = random.choice((*messages.COMMANDS, "no.such")), _bent_value(order, random)
+    kind, data = random.choice((*messages.COMMANDS, "no.such")), bent_value(order, random)
     return _Call(lambda given: messages.parse_command_data(*given), (kind, data if isinstance(data, dict) else {}))
 
 
@@ -392,9 +209,9 @@ def _head(random: Random) -> Callable[[], object]:
     for _ in range(random.randrange(8)):
         name = random.choice(("Host", "signature", "Signature-Input", "content-digest", "content-type", "x", ""))
         lines.append(
-            (name, _edited(random.choice(('node=("@method");created=1', AUTHORITY, "application/json")), random))
+            (name, edited(random.choice(('node=("@method");created=1', AUTHORITY, "application/json")), random))
         )
-    path = _edited("/v1/sync", random)
+    path = edited("/v1/sync", random)
     return _Call(
         lambda given: parse_request(method="POST", path=given[0], headers=given[1], authorities=[AUTHORITY]),
         (path, lines),
@@ -402,14 +219,14 @@ def _head(random: Random) -> Callable[[], object]:
 
 
 def _answer_head(random: Random) -> Callable[[], object]:
-    lines = [(_edited("signature", random), _edited("node=:AAAA:", random)) for _ in range(random.randrange(5))]
+    lines = [(edited("signature", random), edited("node=:AAAA:", random)) for _ in range(random.randrange(5))]
     status, mac = random.randrange(-1, 1000), random.randbytes(random.choice((0, 31, 32)))
     return _Call(lambda given: parse_response(status=status, headers=given, request_signature=mac), lines)
 
 
 def _lines(random: Random) -> Callable[[], object]:
-    good = _as_request(Node().signed(nonce=_nonce(random)))
-    return _Call(signature_of, _bend(good, good, random).headers)
+    good = as_request(Node().signed(nonce=a_nonce(random)))
+    return _Call(signature_of, bend(good, good, random).headers)
 
 
 PARSERS: Final[Mapping[str, tuple[Callable[[Random], Callable[[], object]], type[Exception]]]] = {
@@ -493,179 +310,12 @@ def _see(good: bool, what: str, given: object) -> None:
         raise Finding(f"{what}\n{given!r:.5000}")
 
 
-def _nonce(random: Random) -> str:
-    return nonce_from(random.randbytes(16))
-
-
-def _as_request(request: SignedRequest) -> Request:
-    return Request(request.method, request.path, tuple(request.headers), request.body)
-
-
 def _covered(request: Request) -> tuple[object, ...]:
     """What a signature is over, and the signature; a name's capitals are nobody's matter."""
     wanted = ("content-type", "content-digest", "signature-input", "signature", "content-encoding")
     lines = [(name.lower(), value) for name, value in request.headers]
     hosts = [normal_authority(value, "https") for name, value in lines if name == "host"]
     return request.method, request.path, hosts, request.body, sorted(line for line in lines if line[0] in wanted)
-
-
-def _bend(request: Request, good: Request, random: Random, other: Request | None = None) -> Request:
-    """One change more."""
-    kind = random.randrange(9)
-    headers = list(request.headers)
-    at = random.randrange(len(headers)) if headers else 0
-    if kind == 0 and other is None:
-        return _from_list(request, random)
-    if kind == 1:
-        return request._replace(body=_edited_bytes(request.body, random))
-    if kind == 2:
-        return request._replace(path=_edited(request.path, random))
-    if kind == 3:
-        return request._replace(method=random.choice((_edited(request.method, random), "GET", "PUT", "post", "")))
-    if not headers:
-        return good
-    name, value = headers[at]
-    if kind == 4:
-        headers[at] = (name, _edited(value, random))
-    elif kind == 5:
-        headers.insert(random.randrange(len(headers) + 1), (random.choice((name, name.title())), value))
-    elif kind == 6:
-        headers.pop(at)
-    elif kind == 7:
-        headers[at] = (random.choice((name.upper(), name + " ", _edited(name, random))), value)
-        random.shuffle(headers)
-    else:
-        source = (other or _as_request(Node().signed(b"{}", nonce=_nonce(random), tag=TAG_ENROLL))).headers
-        headers = [random.choice(source) if line[0] == name else line for line in headers]
-    return request._replace(headers=tuple(headers))
-
-
-_ON_THE_WAY: Final = [case for case in CASES if not {"body", "signed", "before", "again", "as_sent"} & set(case)]
-
-
-def _from_list(request: Request, random: Random) -> Request:
-    """A case of the hostile list; one that a request bent before does not fit leaves it as it is."""
-    try:
-        return bent(request, random.choice(_ON_THE_WAY))
-    except (AssertionError, IndexError, StopIteration, ValueError):
-        return request
-
-
-def _edited(text: str, random: Random) -> str:
-    at = random.randrange(len(text) + 1)
-    end = min(len(text), at + random.choice((1, 1, 2, 8)))
-    kind = random.randrange(7)
-    if kind == 6 and at < end:
-        return text[:at] + chr(ord(text[at]) ^ 1 << random.randrange(7)) + text[at + 1 :]
-    if kind == 0:
-        return text[:at] + random.choice(ODD) + text[at:]
-    if kind == 1:
-        return text[:at] + text[end:]
-    if kind == 2:
-        return text[:at] + text[at:end] * 2 + text[end:]
-    if kind == 3:
-        return text[:at] + random.choice(ODD) + text[end:]
-    if kind == 4:
-        return text[:at] + text[at:end].swapcase() + text[end:]
-    return text + random.choice(ODD) * random.choice((1, 1, 3, 70_000 if random.random() < 0.01 else 2))
-
-
-def _edited_bytes(body: bytes, random: Random) -> bytes:
-    at = random.randrange(len(body) + 1)
-    end = min(len(body), at + random.choice((1, 1, 2, 8, 64)))
-    kind = random.randrange(5)
-    if kind == 0 and body[at:end]:
-        return body[:at] + bytes([body[at] ^ 1 << random.randrange(8)]) + body[at + 1 :]
-    if kind == 1:
-        return body[:at] + body[end:]
-    if kind == 2:
-        return body[:at] + body[at:end] * 2 + body[end:]
-    return body[:at] + random.choice(RAW) + body[at if kind == 3 else end :]
-
-
-def _places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield before
-    if isinstance(value, dict | list):
-        for step in value if isinstance(value, dict) else range(len(value)):
-            yield from _places(value[step], (*before, step))
-
-
-def _bent_value(value: Any, random: Random) -> Any:
-    """The value with one member changed, added or taken away."""
-    value = json.loads(json.dumps(value))
-    *way, last = random.choice(list(_places(value))[1:] or [(None,)])
-    if last is None:
-        return random.choice(VALUES)
-    place = value
-    for step in way:
-        place = place[step]
-    kind = random.randrange(5)
-    if kind == 0:
-        del place[last]
-    elif kind == 1 and isinstance(place, dict):
-        place[random.choice(("x", "", "amount", "price", "balances", _edited(str(last), random)))] = random.choice(
-            VALUES
-        )
-    elif kind == 2 and isinstance(place[last], str):
-        place[last] = _edited(place[last], random)
-    else:
-        place[last] = random.choice(VALUES)
-    return value
-
-
-def _hostile_body(message: Mapping[str, Any], random: Random) -> bytes:
-    value: Any = dict(message)
-    if "events" in value and random.getrandbits(1):
-        value["events"] = [event(seq + 1) for seq in range(random.choice((1, 2, 3)))]
-        value["events"][0]["data"] = {"amount": "1.5", "balances": {"BTC": ["1", {"x": "2"}]}, "n": 1.5}
-    for _ in range(random.choice((0, 1, 1, 2))):
-        value = _bent_value(value, random)
-    body = _spelled(value, random).encode("utf-8", "surrogatepass")
-    for _ in range(random.choice((0, 0, 0, 1, 2))):
-        body = _edited_bytes(body, random)
-    if random.random() < 0.02:
-        body = body.decode("utf-8", "replace").encode(random.choice(("utf-16", "utf-16-le", "utf-32", "utf-8-sig")))
-    return body.ljust(MAX_BODY + random.choice((0, 1))) if random.random() < 0.001 else body
-
-
-_BODIES: Final = [case["body"] for case in CASES if "body" in case and "size" not in case["body"]]
-
-
-def _listed_body(message: Mapping[str, Any], random: Random) -> bytes:
-    """A body of the hostile list, as it is or edited."""
-    body = body_of(random.choice(_BODIES), message, {"{first-ticket}": str(message["ticket"])})
-    for _ in range(random.choice((0, 1, 1, 2))):
-        body = _edited_bytes(body, random)
-    return body
-
-
-def _spelled(value: Any, random: Random) -> str:
-    """The value as text; now and then with something in it that no writer of JSON would write."""
-    kind, mark, written = random.randrange(8), '"\ufffe"', random.choice(SPELLED)
-    if not isinstance(value, dict):
-        kind = 7
-    elif kind == 0:
-        value = {**value, random.choice(tuple(value) or ("x",)): "\ufffe"}
-    elif kind == 1:
-        value = {**value, "status": {"x": "\ufffe"}}
-    elif kind == 2:
-        value, written = {**value, "status": {"x": "\ufffe"}}, _levels(random.choice((29, 30, 31, 32, 40)), random)
-    elif kind == 3:
-        value, written = {"\ufffe": value.get("protocol"), **value}, json.dumps(random.choice(tuple(value) or ("x",)))
-    compact = (",", ":") if random.getrandbits(1) else None
-    text = json.dumps(value, ensure_ascii=False, separators=compact).replace(mark, written)
-    if random.getrandbits(1):
-        return text
-    return text.encode("ascii", "backslashreplace").decode().replace("\\x", "\\u00").replace("\\U000", "\\u")
-
-
-def _levels(levels: int, random: Random) -> str:
-    """Arrays and objects in each other, so many deep, with brackets in strings that are no brackets."""
-    opened, closed = "", ""
-    for _ in range(levels):
-        one = random.choice((("[", "]"), ('{"x":', "}"), ('["]",', "]"), ('{"[{":', "}"), (' [ "\\"[" , ', " ] ")))
-        opened, closed = opened + one[0], one[1] + closed
-    return opened + random.choice(("1", "[]", "{}", '"["')) + closed
 
 
 def _good_of(kind: type[BaseModel]) -> dict[str, Any]:
