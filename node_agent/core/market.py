@@ -6,7 +6,7 @@ All amounts and prices are `Decimal`; all times are aware UTC. Nothing here chan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -78,6 +78,12 @@ class Candle:
     close: Decimal
     volume: Decimal
     """In the base currency."""
+    interval: timedelta = timedelta(minutes=1)
+
+    @property
+    def closed_at(self) -> datetime:
+        """When the interval closed."""
+        return self.at + self.interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,37 @@ class ExchangeOrder:
     filled: Decimal
     average_price: Decimal | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order on the account that may still trade, whoever placed it."""
+
+    order: ExchangeOrder
+    """Its client order id is whatever its placer gave it, perhaps nothing."""
+    side: Side
+    price: Decimal | None
+    """Its limit, else its trigger; None when it has neither."""
+
+
+class IdForm(StrEnum):
+    """How a client order id is written for an exchange."""
+
+    HEX = "hex"
+    """32 lower-case hex characters, as everywhere in the node."""
+    UUID = "uuid"
+    """The same digits with the hyphens of RFC 9562."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How an exchange treats client order ids: what may be concluded from its answers."""
+
+    id_form: IdForm = IdForm.HEX
+    settles_within: timedelta = timedelta(0)
+    """How long after it was sent a request may still take effect: an order that is not found sooner may yet appear."""
+    ids_unique_for_ever: bool = True
+    """Whether an id stays taken when its order has ended."""
 
 
 @dataclass(frozen=True, slots=True)

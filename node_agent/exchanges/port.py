@@ -1,8 +1,9 @@
 """The port: all that the node asks of an exchange, on one screen.
 
 Idempotency is promised in words, and every adapter keeps it: `create_order` with a client order id that the exchange
-has seen makes no second order and answers with the first one; `cancel_order` of an order that has ended answers with
-how it ended; a fill may be told more than once and always carries the same `trade_id`.
+has seen makes no second order and answers with the first one, as far as the exchange's `conduct` reaches;
+`cancel_order` of an order that has ended answers with how it ended; a fill may be told more than once and always
+carries the same `trade_id`. No adapter sends an order or a cancel twice by itself; reads it may repeat.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from node_agent.core.market import Candle, ExchangeOrder, Fill, Market, OrderRequest
+from node_agent.core.market import Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest
 
 
 class ExchangeError(Exception):
@@ -25,6 +26,18 @@ class OrderRefused(ExchangeError):
 
 class ExchangeUnavailable(ExchangeError):
     """Nothing was sent, or the exchange surely did nothing: the same request may be sent again."""
+
+
+class KeyRefused(ExchangeUnavailable):
+    """The exchange does not take our key, or no more: it did nothing, and will do nothing before the owner acts."""
+
+
+class RateLimited(ExchangeUnavailable):
+    """Too many requests, as the exchange or our own limiter says: nothing was done. `until` is when to ask again."""
+
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class OutcomeUnknown(ExchangeError):
@@ -42,6 +55,10 @@ class Exchange(Protocol):
     def name(self) -> str:
         """The exchange's id, as `exchange` in events and commands."""
 
+    @property
+    def conduct(self) -> Conduct:
+        """How it treats client order ids."""
+
     async def markets(self) -> Mapping[str, Market]:
         """Rules of every symbol that can be traded, by symbol."""
 
@@ -55,13 +72,16 @@ class Exchange(Protocol):
         """Cancel what is left of it. Raises OrderRefused when the exchange never saw it."""
 
     async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
-        """The order under this id, open or ended; None when the exchange surely has none."""
+        """The order under this id, open or ended; None when it is not among open orders, ended orders and fills."""
 
-    async def open_orders(self) -> Sequence[ExchangeOrder]:
-        """All orders that may still trade, ours or not."""
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        """All orders of the account, on the symbols that this adapter was made for, that may still trade."""
 
     async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
         """Fills at or after this exchange time, oldest first; all of them when None."""
+
+    async def clock_offset(self) -> float | None:
+        """Seconds that our clock is ahead of the exchange's, as last measured; None where it has none."""
 
     def updates(self) -> AsyncIterator[Update]:
         """Candles, order changes and fills from now on; fills come before the order change that they cause."""

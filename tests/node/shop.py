@@ -14,13 +14,16 @@ from pydantic import TypeAdapter
 
 from node_agent.core.market import (
     Candle,
+    Conduct,
     ExchangeOrder,
     ExchangeStatus,
     Fill,
     Liquidity,
     Market,
+    OpenOrder,
     OrderRequest,
     OrderType,
+    Side,
 )
 from node_agent.exchanges.port import OrderRefused, Update
 from tests.node.values import BTC, START
@@ -46,6 +49,10 @@ class Shop:
     @property
     def name(self) -> str:
         return "paper"
+
+    @property
+    def conduct(self) -> Conduct:
+        return Conduct()
 
     async def markets(self) -> Mapping[str, Market]:
         await self.around("before markets")
@@ -77,8 +84,11 @@ class Shop:
         row = self.db.execute("SELECT record FROM orders WHERE id = ?", (client_order_id,)).fetchone()
         return None if row is None else _ORDER.validate_json(row[0])
 
-    async def open_orders(self) -> Sequence[ExchangeOrder]:
-        return [order for order in self.orders() if order.status is ExchangeStatus.OPEN]
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        return [OpenOrder(order, Side.BUY, None) for order in self.orders() if order.status is ExchangeStatus.OPEN]
+
+    async def clock_offset(self) -> float | None:
+        return None
 
     async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
         await self.around("before fills")

@@ -73,7 +73,15 @@ def _candle(row: dict[str, str], symbol: str, where: str, volume_in_quote: bool)
         raise ConfigError(f"{where}: prices that cannot be")
     if prices["high"] < max(prices["open"], prices["close"]):
         raise ConfigError(f"{where}: prices that cannot be")
-    return Candle(symbol=symbol, at=at, volume=volume / prices["close"] if volume_in_quote else volume, **prices)
+    return Candle(
+        symbol=symbol,
+        at=at,
+        open=prices["open"],
+        high=prices["high"],
+        low=prices["low"],
+        close=prices["close"],
+        volume=volume / prices["close"] if volume_in_quote else volume,
+    )
 
 
 def _opened(path: Path) -> TextIO:

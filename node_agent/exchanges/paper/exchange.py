@@ -18,7 +18,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from node_agent.config import Config, ConfigError
-from node_agent.core.market import Candle, ExchangeOrder, Fill, Market, OrderRequest
+from node_agent.core.market import Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest
 from node_agent.exchanges.paper import candles
 from node_agent.exchanges.paper.matching import Books, Placed, Rejected, Rules, Updates, cancel, on_candle, place
 from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, Update
@@ -78,6 +78,11 @@ class PaperExchange:
         """`paper`."""
         return NAME
 
+    @property
+    def conduct(self) -> Conduct:
+        """These books are complete, and every id is taken for ever."""
+        return Conduct()
+
     async def markets(self) -> Mapping[str, Market]:
         """The one symbol that the recording is of."""
         return {self._rules.market.symbol: self._rules.market}
@@ -107,9 +112,12 @@ class PaperExchange:
         order = self._books.orders.get(client_order_id)
         return None if order is None else order.told()
 
-    async def open_orders(self) -> Sequence[ExchangeOrder]:
+    async def open_orders(self) -> Sequence[OpenOrder]:
         """All orders that may still fill."""
-        return [each.told() for each in self._books.open]
+        return [
+            OpenOrder(each.told(), each.request.side, each.request.price or each.request.stop_price)
+            for each in self._books.open
+        ]
 
     async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
         """Fills at or after a time of the market."""
@@ -117,6 +125,10 @@ class PaperExchange:
             "SELECT record FROM fills WHERE at >= ? ORDER BY number", (at.isoformat() if at else "",)
         )
         return [_FILL.validate_json(record) for (record,) in rows]
+
+    async def clock_offset(self) -> float | None:
+        """None: a recording has no clock of today."""
+        return None
 
     async def updates(self) -> AsyncIterator[Update]:
         """Plays the recording: its first candle at once, each next one an interval later. Behind its end: silence.
