@@ -2,6 +2,10 @@
 
 PYTHON ?= python3
 ARGS ?=
+RUNS ?= 2000
+SEED ?= 1
+JOBS ?= 2
+FAULT ?= none
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,6 +14,7 @@ SHELL := /bin/bash
 version := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 demo := .venv/demo-$(version)
 dev := .venv/dev-$(version)
+peer := .venv/peer-$(version)
 packages := node_protocol verifier node_agent control_plane
 checked := $(packages) tests benchmarks examples
 
@@ -22,8 +27,10 @@ demo: ## a day of trading on loopback, live, and the attacks that must fail (bel
 	@scripts/venv $(PYTHON) demo $(demo)
 	@$(demo)/bin/node-agent demo $(ARGS)
 
+# Not every machine has a wheel of the peer; where it is missing, its tests say so.
 test: develop ## all tests, with coverage
 	@scripts/ensure-services $(PYTHON) test
+	-@scripts/venv $(PYTHON) peer $(peer)
 	@$(dev)/bin/python -m pytest $(if $(ARGS),$(ARGS),-n auto --maxprocesses 8 --cov --cov-report=term:skip-covered)
 
 check: develop ## format, lint, types, imports
@@ -40,10 +47,13 @@ format: develop ## put the sources into their form
 bench: develop ## what a verification costs, beside its floor and its peers
 	@$(dev)/bin/python -m benchmarks.verify $(ARGS)
 
+torture: develop ## kill nodes, RUNS=2000 times, and compare all books (SEED=1, JOBS=2, FAULT=none)
+	@$(dev)/bin/python -m tests.torture --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) --fault $(FAULT)
+
 clean: ## take away what the other commands made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 develop:
 	@scripts/venv $(PYTHON) dev $(dev)
 
-.PHONY: help demo test check format bench clean develop
+.PHONY: help demo test check format bench torture clean develop
