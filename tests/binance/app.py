@@ -1,0 +1,194 @@
+"""The exchange as one thing that answers requests: limits, key, fault plan, endpoint, and the tests' own control."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any, Final
+
+from tests.binance import refusals, wire
+from tests.binance.books import Books
+from tests.binance.desk import Desk
+from tests.binance.faults import Fault, Faults
+from tests.binance.limits import Limits
+from tests.binance.market import Market, Rules
+from tests.binance.params import Params
+from tests.binance.refusals import Refused
+from tests.binance.requests import Key, Request, Window, authenticate
+from tests.binance.routes import ROUTES, Route
+
+JSON: Final = "application/json;charset=UTF-8"
+HTML: Final = "text/html"
+
+
+@dataclass
+class Clock:
+    """The exchange's time: ours, and so many seconds ahead."""
+
+    ahead: float = 0.0
+    source: Callable[[], float] = time.time
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int((self.source() + self.ahead) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A request that was let in; it meets the books that were there when it came."""
+
+    request: Request
+    params: Params
+    route: Route
+    window: Window | None
+    desk: Desk
+
+
+class Exchange:
+    """One account with one key."""
+
+    def __init__(
+        self,
+        key: Key,
+        listed: list[Rules],
+        deposited: Mapping[str, Decimal],
+        *,
+        interval: int = 1000,
+        seed: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.key = key
+        self.clock = clock or Clock()
+        self._listed, self._deposited, self._interval, self._seed = listed, deposited, interval, seed
+        self.reset()
+
+    def reset(self) -> None:
+        """New books, limits and faults. What is still on its way is done in the old books."""
+        self.key.valid = True
+        self.clock.ahead = 0.0
+        markets = {rules.symbol: Market(rules, self._interval, self._seed) for rules in self._listed}
+        books = Books(self.clock.now, markets, self._deposited, self._seed)
+        self.desk = Desk(books, Limits(), chance=Random(self._seed))
+        self.faults = Faults()
+        self.requests: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self._listed_now: list[wire.Json] = []
+        self._listed_before: list[wire.Json] = []
+
+    async def respond(self, request: Request) -> Answer | None:
+        """The answer; None when the connection is to be closed without one."""
+        self.requests[f"{request.method} {request.path}"] += 1
+        try:
+            arrived = self._arrive(request)
+        except Refused as refused:
+            return self._refuse(refused)
+        fault = self.faults.next(request.method, request.path)
+        if fault is None:
+            return self._perform(arrived)
+        if fault.what == "hang_before":
+            await asyncio.sleep(fault.seconds)
+            return self._perform(arrived)
+        try:
+            self._fail_before(fault)
+        except Refused as refused:
+            return self._refuse(refused)
+        if fault.what == "drop_before":
+            return None
+        if fault.what == "stale_list":
+            return self._stale(arrived)
+        return await self._fail_after(fault, self._perform(arrived), arrived)
+
+    def _arrive(self, request: Request) -> _Arrived:
+        route = ROUTES.get((request.method, request.path))
+        if route is None:
+            raise Refused(-1, f"No such endpoint: {request.method} {request.path}", 404)
+        params = request.params
+        now = self.clock.now()
+        self.desk.limits.spend(route.weight(params), now)
+        window = authenticate(request, params, self.key, now) if route.signed else None
+        return _Arrived(request, params, route, window, self.desk)
+
+    def _perform(self, arrived: _Arrived) -> Answer:
+        try:
+            if arrived.window is not None:
+                arrived.window.check(self.clock.now())
+            value = arrived.route.endpoint(arrived.desk, arrived.params)
+        except Refused as refused:
+            return self._refuse(refused)
+        headers = self._headers()
+        if arrived.request.method == "POST":
+            for name, count in self.desk.limits.orders(self.clock.now()).items():
+                headers[f"x-mbx-order-count-{name.lower()}"] = str(count)
+        self._note_list()
+        return Answer(200, json.dumps(value, separators=(",", ":")).encode(), headers)
+
+    def _refuse(self, refused: Refused) -> Answer:
+        self.refusals[f"{refused.code} {refused.message}"] += 1
+        body = json.dumps({"code": refused.code, "msg": refused.message}, separators=(",", ":"))
+        return Answer(refused.status, body.encode(), self._headers() | refused.headers)
+
+    def _headers(self) -> dict[str, str]:
+        used = str(self.desk.limits.used)
+        return {"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used}
+
+    def _fail_before(self, fault: Fault) -> None:
+        seconds = max(1, int(fault.seconds))
+        match fault.what:
+            case "5xx_before":
+                raise refusals.unavailable()
+            case "-1021":
+                raise refusals.too_late()
+            case "429":
+                raise refusals.too_much_weight(self.desk.limits.weight or 6000, seconds)
+            case "418":
+                raise refusals.banned(self.clock.now() + seconds * 1000, seconds)
+            case "not_found_once":
+                raise refusals.no_such_order()
+
+    async def _fail_after(self, fault: Fault, done: Answer, arrived: _Arrived) -> Answer | None:
+        match fault.what:
+            case "drop_after":
+                return None
+            case "hang_after":
+                await asyncio.sleep(fault.seconds)
+                return None
+            case "answer_late":
+                await asyncio.sleep(fault.seconds)
+            case "5xx_after":
+                return self._refuse(refusals.timed_out())
+            case "duplicate":
+                return self._perform(arrived)
+            case "garbage" if self.faults.coin():
+                return Answer(200, b"<html><body>Be right back.</body></html>", done.headers, HTML)
+            case "garbage":
+                return Answer(200, done.body[: len(done.body) // 2], done.headers)
+        return done
+
+    def _note_list(self) -> None:
+        listed = [wire.shown(order) for order in self.desk.books.open()]
+        if listed != self._listed_now:
+            self._listed_before, self._listed_now = self._listed_now, listed
+
+    def _stale(self, arrived: _Arrived) -> Answer:
+        fresh = self._perform(arrived)
+        if fresh.status != 200:
+            return fresh
+        symbol = arrived.params.optional("symbol")
+        rows: list[Any] = [row for row in self._listed_before if symbol in (None, row["symbol"])]
+        return Answer(200, json.dumps(rows).encode(), fresh.headers)

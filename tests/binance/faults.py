@@ -1,0 +1,85 @@
+"""What goes wrong on purpose: rules that are used up one by one, and a seeded chance of each fault. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+BEFORE: Final = frozenset({"drop_before", "hang_before", "5xx_before", "-1021", "429", "418", "not_found_once"})
+AFTER: Final = frozenset({"drop_after", "hang_after", "answer_late", "5xx_after", "duplicate", "garbage", "stale_list"})
+ONLY_FOR: Final = {
+    "not_found_once": ("GET", "/api/v3/order"),
+    "stale_list": ("GET", "/api/v3/openOrders"),
+}
+ORDER_PATHS: Final = frozenset({"/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades"})
+
+
+@dataclass
+class Fault:
+    """One thing to go wrong, so many times, with the requests that it names."""
+
+    what: str
+    method: str | None = None
+    path: str | None = None
+    times: int = 1
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.what not in BEFORE | AFTER:
+            raise ValueError(f"no such fault: {self.what}")
+
+    def fits(self, method: str, path: str) -> bool:
+        """Whether this request is one of them."""
+        named = self.method in (None, method) and self.path in (None, path)
+        return self.times > 0 and named and ONLY_FOR.get(self.what, (method, path)) == (method, path)
+
+
+class Faults:
+    """The plan. Rules come first, in their order; then chance, for signed requests about orders."""
+
+    def __init__(self) -> None:
+        self.rules: list[Fault] = []
+        self.chance: dict[str, float] = {}
+        self.seconds = 1.0
+        self.done: dict[str, int] = {}
+        self._random = Random(0)
+
+    def replace(self, plan: dict[str, Any]) -> None:
+        """A new plan from `rules`, `chance`, `seconds` (of chance's hangs) and `seed`; raises ValueError."""
+        rules = [Fault(**rule) for rule in plan.get("rules", [])]
+        chance = {str(what): float(share) for what, share in (plan.get("chance") or {}).items()}
+        for what in chance:
+            Fault(what)
+        self.rules, self.chance = rules, chance
+        self.seconds = float(plan.get("seconds", 1.0))
+        self._random = Random(plan.get("seed", 0))
+
+    def next(self, method: str, path: str) -> Fault | None:
+        """What is to go wrong with this request."""
+        fault = self._ruled(method, path) or self._by_chance(method, path)
+        if fault is not None:
+            self.done[fault.what] = self.done.get(fault.what, 0) + 1
+        return fault
+
+    def coin(self) -> bool:
+        """Heads or tails, from the plan's seed."""
+        return self._random.random() < 0.5
+
+    def _ruled(self, method: str, path: str) -> Fault | None:
+        for rule in self.rules:
+            if rule.fits(method, path):
+                rule.times -= 1
+                return rule
+        return None
+
+    def _by_chance(self, method: str, path: str) -> Fault | None:
+        if path not in ORDER_PATHS:
+            return None
+        drawn = self._random.random()
+        for what, share in self.chance.items():
+            drawn -= share
+            if drawn < 0:
+                fault = Fault(what, seconds=self.seconds)
+                return fault if fault.fits(method, path) else None
+        return None
