@@ -59,6 +59,10 @@ class Exchange(Protocol):
     def conduct(self) -> Conduct:
         """How it treats client order ids."""
 
+    @property
+    def rate_limits(self) -> Mapping[str, object]:
+        """How much of each of its limits on requests is used, as JSON values; empty where it has none."""
+
     async def markets(self) -> Mapping[str, Market]:
         """Rules of every symbol that can be traded, by symbol."""
 

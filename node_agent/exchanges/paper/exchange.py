@@ -44,6 +44,8 @@ def open_paper(config: Config, data_dir: Path, speed: float | None) -> PaperExch
     Raises ConfigError for a recording that cannot be played, or books that cannot be opened.
     """
     paper, symbol = config.paper, config.exchange.symbol
+    if paper is None:
+        raise ConfigError("there is no [paper] in the configuration", "name the recording to play in [paper] candles")
     base, _, quote = symbol.partition("/")
     market = Market(symbol, base, quote, paper.tick_size, paper.step_size, paper.minimum_notional)
     rules = Rules(market, paper.maker_fee, paper.taker_fee, paper.volume_share)
@@ -82,6 +84,11 @@ class PaperExchange:
     def conduct(self) -> Conduct:
         """These books are complete, and every id is taken for ever."""
         return Conduct()
+
+    @property
+    def rate_limits(self) -> Mapping[str, object]:
+        """None: it is asked for nothing over a network."""
+        return {}
 
     async def markets(self) -> Mapping[str, Market]:
         """The one symbol that the recording is of."""

@@ -1,0 +1,332 @@
+"""The line to one exchange: everything that is sent goes through here, and every failure is named here.
+
+ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed: those are the two places
+where a request can be let go or held. Whatever goes wrong leaves as an error of the port, without the address that was
+asked (a signature is part of it) or anything that hangs on it. A read whose connection was lost is repeated once; an
+order or a cancel never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn, TypeVar
+
+from node_agent.exchanges.limiter import Banned, Counted, Go, Limiter, Wait, ban_ends
+from node_agent.exchanges.port import (
+    ExchangeError,
+    ExchangeUnavailable,
+    KeyRefused,
+    OrderRefused,
+    OutcomeUnknown,
+    RateLimited,
+)
+from node_agent.exchanges.traits import Meaning, Traits
+
+_PAUSE_SECONDS: Final = 60.0
+"""How long nothing goes when an exchange says that it was too much, but not until when."""
+_BAN_SECONDS: Final = 120.0
+"""The same, when it has banned us: the shortest of Binance's bans."""
+_SOON: Final = 1.0
+"""Within so many seconds the clock is not measured again, whatever the exchange says of our time."""
+_MOST_WORDS: Final = 200
+_QUERY: Final = re.compile(r"\?\S+|\bsignature=\S+")
+_BY_STATUS: Final = {401: Meaning.KEY, 418: Meaning.TOO_MANY, 429: Meaning.TOO_MANY}
+_BY_CLASS: Final = {
+    "InvalidNonce": Meaning.CLOCK,
+    "AuthenticationError": Meaning.KEY,
+    "DDoSProtection": Meaning.TOO_MANY,
+    "RateLimitExceeded": Meaning.TOO_MANY,
+}
+"""ccxt's errors after which the exchange surely did nothing."""
+
+T = TypeVar("T")
+
+
+class DuplicateOrder(OrderRefused):
+    """The exchange has an order under this client order id."""
+
+
+class NoSuchOrder(OrderRefused):
+    """The exchange has no such order, or none that is still open."""
+
+
+class ClockOff(ExchangeUnavailable):
+    """Our time is too far from the exchange's: it did nothing."""
+
+
+class _LineLost(ExchangeUnavailable):
+    """A read whose connection was lost."""
+
+
+class _Answered(Exception):
+    """An answer that is no success. It stays in here."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], code: str, message: str, meaning: Meaning | None):
+        super().__init__(code)
+        self.status = status
+        self.headers = headers
+        self.code = code
+        self.message = message
+        self.meaning = meaning
+
+
+class _Call:
+    """One question of ours to ccxt, and whether anything of it has gone out."""
+
+    sent = False
+
+
+_call: ContextVar[_Call] = ContextVar("call")
+
+
+class Line:
+    """One exchange of ccxt's, set up. Must be made inside a running event loop."""
+
+    def __init__(self, client: Any, traits: Traits) -> None:
+        self._client = client
+        self._traits = traits
+        self._limiter = Limiter(traits.limits, time.time())
+        self._measured_at = float("-inf")
+        self.offset: float | None = None
+        """Seconds that our clock is ahead of the exchange's, as last measured."""
+        # The last two are exact as they come: the core has rounded to the market's steps, and ccxt's own rounding would
+        # change the rounding of every Decimal in the process.
+        client.fetch2 = self._send
+        client.fetch = self._fetch
+        client.on_rest_response = self._hear
+        client.handle_errors = self._judge
+        client.amount_to_precision = client.price_to_precision = lambda _symbol, value: value
+
+    @property
+    def timeframes(self) -> Mapping[str, Any]:
+        """Lengths of candles that the exchange has, by ccxt's names."""
+        frames: Mapping[str, Any] = self._client.timeframes
+        return frames
+
+    @property
+    def rate_limits(self) -> Mapping[str, object]:
+        """How much of each limit is used, and until when the exchange wants nothing of us; for reports."""
+        told = self._limiter.snapshot(time.time())
+        return {
+            "limits": {name: {"used": each.used, "limit": each.limit} for name, each in told.usage.items()},
+            "banned_until": None if told.banned_until is None else _utc(told.banned_until),
+        }
+
+    async def ask(self, read: Callable[[Any], T], method: str, *arguments: Any, acts: bool = False) -> T:
+        """Call a method of ccxt's and read what it returns. `acts` says that the exchange is to do something.
+
+        Raises an ExchangeError and nothing else.
+        """
+        try:
+            return await self._asked(read, method, *arguments, acts=acts)
+        except ClockOff:
+            with contextlib.suppress(ExchangeError):
+                await self.measure(least_age=_SOON)
+            raise
+
+    def exchange_time(self) -> datetime:
+        """The exchange's time, as far as its clock was measured."""
+        return _time(time.time() - (self.offset or 0.0))
+
+    async def measure(self, *, least_age: float) -> float | None:
+        """How far our clock is ahead, measured anew when the last measurement is so many seconds old.
+
+        A failure leaves the last one as it was; raises ExchangeError when there is none.
+        """
+        if time.monotonic() - self._measured_at < least_age:
+            return self.offset
+        began, began_at = time.monotonic(), time.time()
+        try:
+            theirs = await self._asked(int, "fetch_time")
+        except ExchangeError:
+            if self.offset is None:
+                raise
+            return self.offset
+        ended = time.monotonic()
+        self.offset = began_at + (ended - began) / 2 - theirs / 1000
+        self._measured_at = ended
+        self._client.options["timeDifference"] = round(self.offset * 1000)
+        return self.offset
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
+    async def _asked(self, read: Callable[[Any], T], method: str, *arguments: Any, acts: bool = False) -> T:
+        call = _Call()
+        token = _call.set(call)
+        try:
+            return read(await getattr(self._client, method)(*arguments))
+        except ExchangeError:
+            raise
+        except Exception as error:
+            fault = self._own_fault(error, sent=call.sent, acts=acts)
+        finally:
+            _call.reset(token)
+        raise fault
+
+    async def _send(
+        self,
+        path: str,
+        api: Any = "public",
+        method: str = "GET",
+        params: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Every request of ccxt's. Raises an ExchangeError and nothing else."""
+        acts = method != "GET"
+        params, config = params or {}, config or {}
+        cost = self._client.calculate_rate_limiter_cost(api, method, path, params, config)
+        weight = float(cost) * self._traits.weight_per_cost
+        fault: ExchangeError = OutcomeUnknown("nothing came of it")
+        for _ in range(1 if acts else 2):
+            await self._let_go(weight, orders=int(method == "POST"), urgent=acts)
+            try:
+                return await type(self._client).fetch2(self._client, path, api, method, params, config)
+            except Exception as error:
+                fault = self._fault(error, acts=acts)
+            if not isinstance(fault, _LineLost):
+                break
+        raise fault
+
+    async def _fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        self._client.open(True)
+        # aiohttp would send a cancel again when its connection was lost.
+        self._client.session._retry_connection = False
+        _call.get().sent = True
+        return await type(self._client).fetch(self._client, url, method, headers, body)
+
+    async def _let_go(self, weight: float, *, orders: int, urgent: bool) -> None:
+        patience = self._traits.pace.patience
+        while True:
+            now = time.time()
+            match self._limiter.ask(now, weight=weight, orders=orders, urgent=urgent):
+                case Go():
+                    return
+                case Banned(until):
+                    raise RateLimited(f"{self._traits.name} wants no requests until {_utc(until)}", _time(until))
+                case Wait(seconds) if seconds > patience:
+                    raise RateLimited("our own limit of requests is used up", _time(now + seconds))
+                case Wait(seconds):
+                    patience -= seconds
+                    await asyncio.sleep(seconds)
+
+    def _hear(self, status: int, reason: str, url: str, method: str, headers: Any, body: str, *_: Any) -> str:
+        """ccxt's hook for every answer, whatever its status."""
+        self._limiter.hear(time.time(), _lower(headers))
+        return body.strip()
+
+    def _judge(
+        self, status: int, reason: str, url: str, method: str, headers: Any, body: str, parsed: Any, *_: Any
+    ) -> None:
+        """ccxt's hook that raises for an answer that is no success."""
+        error = self._traits.error_of(status, parsed)
+        if error is None:
+            if parsed is None:
+                self._refuse(status, headers, "", "an answer that cannot be read", None)
+            return
+        code, message = error
+        meaning = None
+        if status < 500:
+            meaning = self._traits.meanings.get(code) or _BY_STATUS.get(status)
+            meaning = meaning or self._by_class(status, reason, url, method, headers, body, parsed)
+        if meaning is Meaning.REFUSED and message in self._traits.duplicate_messages:
+            meaning = Meaning.DUPLICATE
+        self._refuse(status, headers, code, message, meaning)
+
+    def _refuse(self, status: int, headers: Any, code: str, message: str, meaning: Meaning | None) -> NoReturn:
+        raise _Answered(status, _lower(headers), code, message, meaning)
+
+    def _by_class(self, *answer: Any) -> Meaning | None:
+        """What ccxt takes it for: its tables know more than ours."""
+        try:
+            type(self._client).handle_errors(self._client, *answer, None, None)
+        except Exception as error:
+            names = [each.__name__ for each in type(error).__mro__]
+            return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+        return None
+
+    def _fault(self, error: Exception, *, acts: bool) -> ExchangeError:
+        """What a request that failed comes to."""
+        import aiohttp  # noqa: PLC0415  (as ccxt: a node that only plays with paper needs neither)
+
+        cause = error.__cause__
+        if isinstance(error, _Answered):
+            return self._refusal(error, acts=acts)
+        if not _call.get().sent:
+            return ExchangeUnavailable(f"nothing was sent: {self._clean(str(error))}")
+        if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return ExchangeUnavailable(f"{self._traits.name} cannot be reached ({type(cause).__name__})")
+        if isinstance(cause, TimeoutError):
+            return _unknown(acts)(f"{self._traits.name} did not answer in time")
+        if isinstance(cause, aiohttp.ClientError):
+            lost = OutcomeUnknown if acts else _LineLost
+            return lost(f"the connection to {self._traits.name} was lost ({type(cause).__name__})")
+        return _unknown(acts)(f"{self._traits.name} could not be asked ({type(error).__name__})")
+
+    def _refusal(self, answer: _Answered, *, acts: bool) -> ExchangeError:
+        """What an answer that is no success comes to."""
+        words = self._clean(f"{answer.code} {answer.message}".strip()) or f"status {answer.status}"
+        match answer.meaning:
+            case Meaning.REFUSED:
+                return OrderRefused(words)
+            case Meaning.DUPLICATE:
+                return DuplicateOrder(words)
+            case Meaning.NO_SUCH_ORDER:
+                return NoSuchOrder(words)
+            case Meaning.CLOCK:
+                return ClockOff(words)
+            case Meaning.KEY:
+                return KeyRefused(words)
+            case Meaning.TOO_MANY | Meaning.TOO_MANY_ORDERS:
+                return RateLimited(words, _time(self._held(answer)))
+            case _:
+                return _unknown(acts)(f"status {answer.status}: {words}")
+
+    def _held(self, answer: _Answered) -> float:
+        """Until when nothing goes after this answer."""
+        now = time.time()
+        if answer.meaning is Meaning.TOO_MANY_ORDERS and "retry-after" not in answer.headers:
+            return self._limiter.exhaust(now, Counted.ORDERS)
+        ahead = self.offset or 0.0
+        otherwise = _BAN_SECONDS if answer.status == 418 else _PAUSE_SECONDS
+        until = ban_ends(now - ahead, answer.headers, answer.message, otherwise=otherwise) + ahead
+        self._limiter.ban(until)
+        return until
+
+    def _own_fault(self, error: Exception, *, sent: bool, acts: bool) -> ExchangeError:
+        """What an exception comes to that no request raised: a question ccxt would not ask, an answer not readable."""
+        words = self._clean(f"{type(error).__name__}: {error}")
+        if not sent:
+            return OrderRefused(f"not sent: {words}") if acts else ExchangeUnavailable(f"not sent: {words}")
+        return _unknown(acts)(f"an answer that cannot be read ({type(error).__name__})")
+
+    def _clean(self, words: str) -> str:
+        """Words without secrets, or addresses with what hangs on them."""
+        for secret in (self._client.apiKey, self._client.secret):
+            words = words.replace(secret, "[redacted]") if secret else words
+        return _QUERY.sub("", words)[:_MOST_WORDS]
+
+
+def _unknown(acts: bool) -> type[ExchangeError]:
+    """What is not known matters for what acts alone: a read may be asked again."""
+    return OutcomeUnknown if acts else ExchangeUnavailable
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _utc(seconds: float) -> str:
+    return _time(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,84 @@
+"""What differs from one exchange to the next, as data: limits, names, error codes, pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from node_agent.core.market import Conduct, ExchangeStatus
+from node_agent.exchanges.limiter import Limit
+
+
+class Meaning(StrEnum):
+    """What a refusal by an exchange comes to."""
+
+    REFUSED = "refused"
+    """A definite no to this request."""
+    DUPLICATE = "duplicate"
+    """It has an order under this client order id."""
+    NO_SUCH_ORDER = "no such order"
+    CLOCK = "clock"
+    """Our time is too far from its own."""
+    KEY = "key"
+    TOO_MANY = "too many requests"
+    TOO_MANY_ORDERS = "too many orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often an exchange is asked while its updates are followed. In seconds."""
+
+    orders_every: float = 2.0
+    orders_every_fast: float = 1.0
+    """The same, for candles of a second."""
+    fills_every: float = 30.0
+    """Fills of orders that never showed among the open ones, whoever placed them."""
+    candle_settles: float = 0.25
+    """How long after its close a candle may still change."""
+    clock_every: float = 60.0
+    patience: float = 2.0
+    """How long a request waits for our own limiter before it is given up."""
+    timeout: float = 8.0
+
+    def between_polls(self, interval: timedelta) -> float:
+        """Seconds between two looks at open orders."""
+        return self.orders_every_fast if interval <= timedelta(seconds=1) else self.orders_every
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """One exchange. Its name is ccxt's id for it."""
+
+    name: str
+    conduct: Conduct
+    limits: tuple[Limit, ...]
+    weight_per_cost: float
+    """How much of the exchange's weight one of ccxt's units of cost is."""
+    error_of: Callable[[int, Any], tuple[str, str] | None]
+    """Code and message of an answer that is an error, from its status and its parsed body."""
+    meanings: Mapping[str, Meaning]
+    """By error code. What is not here is not known, and may have been carried out."""
+    duplicate_messages: frozenset[str]
+    """What it says of an id that it knows, where the code alone does not tell."""
+    new_id: str
+    """How its API calls the client order id of a new order."""
+    known_id: str
+    """The same, of an order that is asked for or cancelled."""
+    stop: str
+    """ccxt's name for the trigger of a market stop."""
+    statuses: Mapping[str, ExchangeStatus] = field(default_factory=dict)
+    """Statuses that ccxt hands on as they are."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """ccxt's options for it."""
+    markets_of: Callable[[str], Mapping[str, Any]] = lambda _symbol: {}
+    """Parameters with which it tells of one symbol alone."""
+    balances: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the request for balances."""
+    page: int = 1000
+    """Trades, orders or candles in one answer at most."""
+    trades_span: timedelta = timedelta(days=1)
+    """How much time one answer on trades may cover at most."""
+    pace: Pace = Pace()

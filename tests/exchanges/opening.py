@@ -1,0 +1,54 @@
+"""Ours, connected to the process; and orders for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from node_agent.core.market import OrderRequest, OrderType, Side
+from node_agent.exchanges.binance import binance_traits
+from node_agent.exchanges.spot import SpotExchange
+from node_agent.exchanges.through_ccxt import connect
+from tests.binance.process import BinanceProcess
+
+SYMBOL = "BTC/USDT"
+
+
+def opened(
+    binance: BinanceProcess,
+    *,
+    secret: str | None = None,
+    url: str | None = None,
+    symbol: str = SYMBOL,
+    interval: timedelta = timedelta(seconds=1),
+    **changes: Any,
+) -> SpotExchange:
+    """An account of ours on the process, with traits changed by name."""
+    traits = replace(binance_traits(5.0), **changes)
+    secret_ = SecretStr(secret or binance.secret)
+    options = {**traits.options, "recvWindow": 5000}
+    line = connect(traits, key=SecretStr(binance.key), secret=secret_, options=options, url=url or binance.url)
+    return SpotExchange(line, traits, symbol=symbol, interval=interval)
+
+
+def an_order(**changes: Any) -> OrderRequest:
+    """A limit order that rests far below the price, under an id of its own."""
+    usual: dict[str, Any] = {
+        "client_order_id": uuid4().hex,
+        "symbol": SYMBOL,
+        "side": Side.BUY,
+        "type": OrderType.LIMIT,
+        "amount": Decimal("0.01"),
+        "price": Decimal("30000"),
+    }
+    return OrderRequest(**usual | changes)
+
+
+def at_market(**changes: Any) -> OrderRequest:
+    """An order that takes what there is at once."""
+    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)

@@ -1,0 +1,136 @@
+"""The follower alone, with a source whose answers come late or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+import pytest
+
+from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, Liquidity, OpenOrder, Side
+from node_agent.exchanges.polling import Follower, Trade
+from node_agent.exchanges.port import Update
+from node_agent.exchanges.traits import Pace
+
+pytestmark = pytest.mark.asyncio
+
+T = TypeVar("T")
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ORDER = ExchangeOrder("ours", "1", "BTC/USDT", ExchangeStatus.OPEN, Decimal(2), Decimal(0))
+ENDED = replace(ORDER, status=ExchangeStatus.FILLED, filled=Decimal(2))
+
+
+def trade(number: int, amount: str = "1", at: datetime = AT) -> Trade:
+    fill = Fill(
+        f"t{number}", "ours", "BTC/USDT", Side.BUY, Decimal(10), Decimal(amount), Decimal(0), "BTC", Liquidity.MAKER, at
+    )
+    return Trade("1", fill)
+
+
+def candle(minute: int) -> Candle:
+    ten = Decimal(10)
+    return Candle("BTC/USDT", AT + minute * MINUTE, ten, ten, ten, ten, ten)
+
+
+class Scripted:
+    """Each round of asking begins with the candles and goes one step on."""
+
+    def __init__(self) -> None:
+        self.round = 0
+        self.listed: list[list[ExchangeOrder]] = [[]]
+        self.trades: list[list[Trade]] = [[]]
+        self.more: list[list[Trade]] = [[]]
+        self.orders = {"1": ENDED}
+        self.now = AT
+        self.has: list[Candle] = []
+
+    async def candles(self, since: datetime | None) -> Sequence[Candle]:
+        return [each for each in self.has if since is None or each.at >= since]
+
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        self.round += 1
+        return [OpenOrder(order, Side.BUY, None) for order in self._step(self.listed)]
+
+    async def order(self, exchange_order_id: str) -> ExchangeOrder:
+        return self.orders[exchange_order_id]
+
+    async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
+        return self._step(self.trades)
+
+    async def trades_of(self, exchange_order_id: str) -> Sequence[Trade]:
+        return self._step(self.more)
+
+    async def exchange_now(self) -> datetime:
+        return self.now
+
+    def _step(self, script: list[T]) -> T:
+        return script[min(self.round, len(script)) - 1]
+
+
+async def told(source: Scripted, count: int, *, fills_every: float = 0.0) -> list[Update]:
+    """The first so many updates."""
+    follower = Follower(source, Pace(orders_every=0.0, fills_every=fills_every, candle_settles=1.0), MINUTE)
+    heard: list[Update] = []
+    async with aclosing(follower.updates()) as updates:
+        async for update in updates:
+            heard.append(update)
+            if len(heard) == count:
+                break
+    return heard
+
+
+async def test_an_end_waits_for_fills_that_come_late() -> None:
+    source = Scripted()
+    source.listed = [[ORDER], []]
+    source.trades = [[], [trade(1)], [trade(1)], [trade(1), trade(2)]]
+    assert await told(source, 3) == [trade(1).fill, trade(2).fill, ENDED]
+    assert source.round == 4
+
+
+async def test_fills_that_are_only_told_of_their_order_are_found() -> None:
+    source = Scripted()
+    source.listed = [[ORDER], []]
+    source.more = [[trade(1), trade(2)]]
+    assert await told(source, 3) == [trade(1).fill, trade(2).fill, ENDED]
+    assert source.round == 2
+
+
+async def test_an_end_is_told_at_last_though_its_fills_do_not_come() -> None:
+    source = Scripted()
+    source.listed = [[ORDER], []]
+    assert await told(source, 1) == [ENDED]
+    assert source.round == 6
+
+
+async def test_a_fill_is_told_once() -> None:
+    source = Scripted()
+    source.listed = [[ORDER]]
+    source.orders["1"] = replace(ORDER, filled=Decimal(1))
+    source.trades = [[trade(1)], [trade(1)], [trade(1), trade(2)]]
+    heard = await told(source, 3)
+    assert heard == [trade(1).fill, source.orders["1"], trade(2).fill]
+
+
+async def test_no_candle_is_told_before_it_has_settled() -> None:
+    source = Scripted()
+    source.has = [candle(0), candle(1), candle(2)]
+    source.now = AT + 2 * MINUTE + timedelta(seconds=0.5)
+    source.trades = [[trade(1)]]
+    assert await told(source, 2) == [candle(0), trade(1).fill]
+
+
+async def test_candles_that_were_missed_are_made_up_for_in_order() -> None:
+    source = Scripted()
+    follower = Follower(source, Pace(orders_every=0.0, candle_settles=1.0), MINUTE)
+    source.has, source.now = [candle(0), candle(1)], AT + MINUTE + timedelta(seconds=2)
+    async with aclosing(follower.updates()) as updates:
+        first = await anext(updates)
+    source.has, source.now = [candle(n) for n in range(6)], AT + 5 * MINUTE + timedelta(seconds=2)
+    async with aclosing(follower.updates()) as updates:
+        assert [first, *[await anext(updates) for _ in range(4)]] == [candle(n) for n in range(5)]

@@ -1,0 +1,124 @@
+"""How ccxt is brought in: one exchange alone where that can be, the whole package else, and the same either way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from node_agent.exchanges.binance import binance_traits
+from node_agent.exchanges.through_ccxt import connect, open_binance
+from tests.exchanges.stub import Stub
+
+ROOT = Path(__file__).parent.parent.parent
+ALONE = ""
+WHOLE = "import ccxt.async_support"
+BROKEN = """
+from importlib import import_module
+def broken(name):
+    if name == "ccxt.async_support.binance" and "ccxt.async_support.kraken" not in sys.modules:
+        raise ImportError("another layout")
+    return import_module(name)
+through_ccxt.importlib.import_module = broken
+"""
+PROGRAM = """
+import asyncio, json, sys
+from node_agent.exchanges import through_ccxt
+{prepared}
+exchange = through_ccxt.exchange_class("binance")({{"apiKey": "k" * 64, "secret": "s" * 64}})
+alone = "ccxt.async_support.kraken" not in sys.modules
+exchange.nonce = lambda: 1700000000000
+asked = {{"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.001", "newClientOrderId": "a" * 32}}
+signed = [
+    exchange.sign("order", api, method, dict(asked))
+    for method in ("GET", "POST", "DELETE") for api in (["private"],)
+]
+import ccxt
+print(json.dumps({{"alone": alone, "signed": signed, "version": ccxt.__version__, "all": len(ccxt.exchanges)}}))
+"""
+
+
+def run(program: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_both_ways_in_sign_to_the_same_bytes_and_leave_the_whole_package_to_others() -> None:
+    alone, whole, broken = (run(PROGRAM.format(prepared=each)) for each in (ALONE, WHOLE, BROKEN))
+    assert alone.pop("alone") is True
+    assert whole.pop("alone") is False
+    assert broken.pop("alone") is False
+    assert alone == whole == broken
+    assert "signature=" in alone["signed"][0]["url"]
+    assert alone["all"] > 50
+
+
+def test_a_node_that_opens_no_exchange_imports_neither_ccxt_nor_aiohttp() -> None:
+    program = "import json, sys, node_agent.exchanges.through_ccxt; print(json.dumps(sorted(sys.modules)))"
+    assert not {"ccxt", "aiohttp"} & set(run(program))
+
+
+@pytest.mark.parametrize("url", ["http://example.com:80", "http://10.0.0.1", "http://[2001:db8::1]/", "127.0.0.1:80"])
+def test_an_address_that_is_not_on_loopback_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="not on loopback"):
+        open_binance(
+            key=SecretStr("k"),
+            secret=SecretStr("s"),
+            symbol="BTC/USDT",
+            interval=timedelta(minutes=1),
+            recv_window=5.0,
+            url=url,
+        )
+
+
+@pytest.mark.asyncio
+async def test_an_interval_without_candles_is_refused() -> None:
+    with pytest.raises(ValueError, match="no candles"):
+        open_binance(
+            key=SecretStr("k"),
+            secret=SecretStr("s"),
+            symbol="BTC/USDT",
+            interval=timedelta(minutes=7),
+            recv_window=5.0,
+            url="http://127.0.0.1:1",
+        )
+
+
+@pytest.mark.asyncio
+async def test_every_address_moves_to_loopback_and_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with Stub(200, '{"serverTime": 1}') as stub:
+        line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=stub.url)
+        assert await line.ask(int, "fetch_time") == 1
+        urls = line._client.urls["api"]
+        await line.close()
+    assert all(url.startswith(f"{stub.url}/") for url in urls.values())
+    assert urls["private"] == f"{stub.url}/api/v3"
+
+
+@pytest.mark.asyncio
+async def test_the_real_addresses_are_binances_own() -> None:
+    line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=None)
+    assert line._client.urls["api"]["private"] == "https://api.binance.com/api/v3"
+    await line.close()
+
+
+@pytest.mark.asyncio
+async def test_ccxts_log_stays_above_what_shows_requests() -> None:
+    logger = logging.getLogger("ccxt.base.exchange")
+    logger.setLevel(logging.DEBUG)
+    line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=None)
+    assert logger.level == logging.WARNING
+    assert line._client.verbose is False
+    await line.close()
