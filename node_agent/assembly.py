@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import structlog
+from pydantic import SecretStr
 
 from node_agent import fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
-from node_agent.config import VAULT_FILE, Config, load, load_policy, vault_key
+from node_agent.config import CONFIG_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
+from node_agent.control import Control, StopWish
+from node_agent.core import events
 from node_agent.exchanges.paper import open_paper
+from node_agent.exchanges.port import Exchange
 from node_agent.journal import JOURNAL_FILE, Journal, Registration
 from node_agent.lock import DirectoryLock
+from node_agent.owner_files import OwnerFiles
 from node_agent.runner import Runner
 from node_agent.strategies import MaTrend, Strategy
 from node_agent.uplink import Uplink
@@ -23,35 +29,70 @@ from node_agent.vault import Vault
 from node_protocol.encoding import b64url_decode, format_time
 from node_protocol.version import __version__
 
+EXCHANGE_KEY: Final = "exchange-key"
+EXCHANGE_SECRET: Final = "exchange-secret"  # noqa: S105  (the name of a secret)
+_INTERVALS: Final = {
+    "1s": timedelta(seconds=1),
+    "1m": timedelta(minutes=1),
+    "5m": timedelta(minutes=5),
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+}
+
 _log = structlog.get_logger("node")
 
 
-async def run_node(data_dir: Path, environ: Mapping[str, str], *, speed: float | None) -> None:
-    """Run the node in `data_dir` until it is told to stop.
+async def run_node(
+    data_dir: Path,
+    environ: Mapping[str, str],
+    *,
+    speed: float | None,
+    live: bool = False,
+    stop_with: StopWish | None = None,
+) -> None:
+    """Run the node in `data_dir` until it is told to stop, or with `stop_with` just for that.
+
+    `live`: the owner said once more that it may trade on a real exchange.
 
     Raises ConfigError, VaultError, LockError, JournalError, NotRegistered or NodeFailed; nothing is left open.
     """
     config = load(data_dir, environ)
+    if config.node.mode == "live" and not live:
+        raise ConfigError(
+            f'{data_dir / CONFIG_FILE} says mode = "live": this node trades on {config.exchange.name} with real orders',
+            "if that is what you want, start it with `node-agent run --live`",
+        )
+    owner_files = OwnerFiles(data_dir)
     policy = load_policy(data_dir)
     redaction.configure(json=config.log.format == "json", level=config.log.level)
     vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, environ))
     with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:
         clock = Clock(time.time, offset=int(journal.fact("clock_offset") or 0))
+
+        def own_time() -> datetime:
+            return datetime.fromtimestamp(clock.wall(), UTC)
+
         runner = Runner(
             journal=journal,
-            exchange=open_paper(config, data_dir, speed),
+            exchange=_exchange(config, data_dir, vault, speed),
             policy=policy,
-            strategies=strategies_of(config),
+            strategies=() if stop_with is not None else strategies_of(config),
             version=__version__,
             mode=config.node.mode,
-            clock=lambda: datetime.fromtimestamp(clock.now(), UTC),
+            clock=own_time,
+            news=owner_files.news,
         )
+        control = Control(data_dir, settle=runner.settle, state=lambda: runner.state, clock=own_time, end=runner.stop)
+        runner.add("control socket", control.run)
+        if stop_with is not None:
+            reason = "stopped by the owner"
+            runner.deliver(events.OwnerStops(own_time(), flatten=stop_with.flatten, then_end=True, reason=reason))
         registration = journal.registration()
         if registration is None:
             _log.info("no server: trading all the same, reports are kept", hint="node-agent register")
         else:
             runner.attach(_uplink(data_dir, registration, journal, vault, clock, runner))
-        journal.put_fact("run", {"started_at": format_time(datetime.fromtimestamp(clock.now(), UTC))})
+        journal.put_fact("run", {"started_at": format_time(own_time())})
         await runner.run()
 
 
@@ -62,6 +103,28 @@ def strategies_of(config: Config) -> tuple[Strategy, ...]:
     settings = config.strategy
     trend = MaTrend(config.exchange.symbol, settings.fast, settings.slow, Decimal(settings.notional))
     return (trend,)
+
+
+def _exchange(config: Config, data_dir: Path, vault: Vault, speed: float | None) -> Exchange:
+    if config.exchange.name == "paper":
+        return open_paper(config, data_dir, speed)
+    # Imported here alone: paper trading needs none of it, and it is the largest part of a start.
+    from node_agent.exchanges.through_ccxt import open_binance  # noqa: PLC0415
+
+    key, secret = (vault.get(name) for name in (EXCHANGE_KEY, EXCHANGE_SECRET))
+    if key is None or secret is None:
+        raise ConfigError(
+            f"the vault has no key for {config.exchange.name}",
+            f"put it there under the names {EXCHANGE_KEY} and {EXCHANGE_SECRET}",
+        )
+    return open_binance(
+        key=SecretStr(key.get_secret_value().decode()),
+        secret=SecretStr(secret.get_secret_value().decode()),
+        symbol=config.exchange.symbol,
+        interval=_INTERVALS[config.exchange.interval],
+        recv_window=float(config.exchange.recv_window),
+        url=config.exchange.url,
+    )
 
 
 def _uplink(

@@ -112,6 +112,10 @@ class Clock:
         """Unix seconds, by the server's clock as far as it is known."""
         return self._wall() + self.offset
 
+    def wall(self) -> float:
+        """Unix seconds, by our own clock."""
+        return self._wall()
+
     def learn(self, created: int) -> None:
         """Take in when, by its own clock, the server signed an answer that has just come."""
         difference = created - int(self._wall())

@@ -12,14 +12,16 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from node_agent.core import hours
 from node_agent.core.market import OrderType, Side
-from node_agent.core.policy import Policy
+from node_agent.core.policy import TRADING_COMMANDS, OnSilence, Policy
 from node_agent.vault import VaultKey
 from node_protocol.messages import parse_decimal
 from node_protocol.refusals import Malformed
@@ -27,6 +29,7 @@ from node_protocol.refusals import Malformed
 CONFIG_FILE: Final = "config.toml"
 POLICY_FILE: Final = "policy.toml"
 VAULT_FILE: Final = "vault.json"
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}", re.ASCII)
 _PREFIX: Final = "NODE_"
 _PASSPHRASE: Final = "NODE_VAULT_PASSPHRASE"  # noqa: S105  (the name of a variable)
 _PASSPHRASE_FILE: Final = "NODE_VAULT_PASSPHRASE_FILE"  # noqa: S105
@@ -80,7 +83,7 @@ class NodeSection(Section):
     """`[node]`."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    mode: Literal["paper"] = "paper"
+    mode: Literal["paper", "live"] = "paper"
 
 
 class VaultSection(Section):
@@ -92,8 +95,14 @@ class VaultSection(Section):
 class ExchangeSection(Section):
     """`[exchange]`."""
 
-    name: Literal["paper"] = "paper"
+    name: Literal["paper", "binance"] = "paper"
     symbol: Symbol = "BTC/USD"
+    interval: Literal["1s", "1m", "5m", "15m", "1h"] = "1m"
+    """Of candles, where the exchange makes them."""
+    recv_window: Annotated[int, Field(ge=1, le=60)] = 5
+    """Seconds for which a request is good at the exchange."""
+    url: str | None = None
+    """Another address than the exchange's own: a rehearsal on this machine."""
 
 
 class PaperSection(Section):
@@ -132,9 +141,32 @@ class Config(Section):
     node: NodeSection
     vault: VaultSection = VaultSection()
     exchange: ExchangeSection = ExchangeSection()
-    paper: PaperSection
+    paper: PaperSection | None = None
     strategy: StrategySection = StrategySection()
     log: LogSection = LogSection()
+
+
+def _window(text: str) -> str:
+    try:
+        hours.parse(text)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    return text
+
+
+def _commands(value: object) -> object:
+    if isinstance(value, bool):
+        return TRADING_COMMANDS if value else frozenset()
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        unknown = sorted(set(value) - TRADING_COMMANDS)
+        if not unknown:
+            return frozenset(value)
+        raise Malformed(f"{unknown[0]} is none of: {', '.join(sorted(TRADING_COMMANDS))}")
+    raise Malformed('true, false, or a list such as ["order.cancel", "trading.pause"]')
+
+
+Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 24 * 3600)]
+Window = Annotated[str, AfterValidator(_window)]
 
 
 class PolicyFile(Section):
@@ -147,12 +179,21 @@ class PolicyFile(Section):
         tuple[Literal["market", "limit", "stop"], ...], Field(strict=False), AfterValidator(_not_twice)
     ]
     max_order_notional: Money
+    max_open_notional: Money
     max_position_notional: Money
     max_total_notional: Money
     orders_per_minute: Annotated[int, Field(ge=0, le=10_000)]
+    orders_per_day: Annotated[int, Field(ge=0, le=10_000_000)]
     daily_loss: Money
+    drawdown: Money
     price_collar: Fraction
-    server_commands: bool
+    max_signal_age: Seconds
+    max_data_age: Seconds
+    server_commands: Annotated[frozenset[str], BeforeValidator(_commands)]
+    trading_hours: Annotated[tuple[Window, ...], Field(strict=False), AfterValidator(_not_twice)] = ()
+    max_clock_drift: Seconds = 2
+    server_silence: Annotated[int, Field(ge=0)] = 0
+    on_server_silence: Literal["pause", "cancel_open", "flatten"] = "pause"
 
 
 M = TypeVar("M", bound=Section)
@@ -174,7 +215,29 @@ def load(data_dir: Path, environ: Mapping[str, str]) -> Config:
     config = _validated(Config, content, str(path), sources)
     if config.strategy.fast >= config.strategy.slow:
         raise ConfigError(f"{path}: strategy.fast must be below strategy.slow")
+    _check_mode(path, config)
     return config
+
+
+def _check_mode(path: Path, config: Config) -> None:
+    """Play money and a real exchange are never mixed up."""
+    paper = config.exchange.name == "paper"
+    if paper != (config.node.mode == "paper"):
+        raise ConfigError(
+            f'{path}: node.mode is "{config.node.mode}" and exchange.name is "{config.exchange.name}"',
+            'play money is mode "paper" on exchange "paper"; any other exchange is mode "live"',
+        )
+    if paper and config.paper is None:
+        raise ConfigError(f"{path}: paper: missing", "name the recording to play in [paper] candles")
+    if not paper and config.exchange.url is None:
+        raise ConfigError(
+            f"{path}: exchange.url: missing",
+            "this version trades on no real exchange yet: name a stand-in on this machine, such as http://127.0.0.1:8080",
+        )
+    if config.exchange.url is not None and not _LOOPBACK.fullmatch(config.exchange.url):
+        raise ConfigError(
+            f"{path}: exchange.url: must be http:// to this machine with a port, such as http://127.0.0.1:8080"
+        )
 
 
 def load_policy(data_dir: Path) -> Policy:
@@ -187,12 +250,21 @@ def load_policy(data_dir: Path) -> Policy:
         sides=frozenset(Side(side) for side in limits.sides),
         order_types=frozenset(OrderType(each) for each in limits.order_types),
         max_order_notional=limits.max_order_notional,
+        max_open_notional=limits.max_open_notional,
         max_position_notional=limits.max_position_notional,
         max_total_notional=limits.max_total_notional,
         orders_per_minute=limits.orders_per_minute,
+        orders_per_day=limits.orders_per_day,
         daily_loss=limits.daily_loss,
+        drawdown=limits.drawdown,
         price_collar=limits.price_collar,
+        max_signal_age=timedelta(seconds=limits.max_signal_age),
+        max_data_age=timedelta(seconds=limits.max_data_age),
         server_commands=limits.server_commands,
+        trading_hours=tuple(hours.parse(each) for each in limits.trading_hours),
+        max_clock_drift=timedelta(seconds=limits.max_clock_drift),
+        server_silence=timedelta(seconds=limits.server_silence) if limits.server_silence else None,
+        on_server_silence=OnSilence(limits.on_server_silence),
     )
 
 

@@ -6,7 +6,8 @@ Nothing is decided here. An answer that does not come in time counts as unknown,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar, assert_never
@@ -15,13 +16,15 @@ import structlog
 
 from node_agent.core import effects, events
 from node_agent.core.events import CoreEvent, Failure, Lookup
-from node_agent.core.market import Candle, ExchangeOrder, Fill, Market, OrderRequest
+from node_agent.core.market import Candle, Conduct, ExchangeOrder, Fill, Market, OrderRequest
 from node_agent.core.orders import Order
-from node_agent.exchanges.port import Exchange, ExchangeError, ExchangeUnavailable, OrderRefused, Update
+from node_agent.exchanges.port import Exchange, ExchangeError, ExchangeUnavailable, KeyRefused, OrderRefused, Update
 
 _ANSWER_SECONDS: Final = 10.0
 _FIRST_RETRY: Final = 1.0
 _LONGEST_RETRY: Final = 30.0
+_SURVEY_SECONDS: Final = 5.0
+"""Between two looks at the account's open orders and at the exchange's clock."""
 
 _log = structlog.get_logger("exchange")
 
@@ -52,6 +55,16 @@ class Desk:
         """The exchange's id."""
         return self._exchange.name
 
+    @property
+    def conduct(self) -> Conduct:
+        """How it treats client order ids."""
+        return self._exchange.conduct
+
+    @property
+    def rate_limits(self) -> Mapping[str, object]:
+        """How much of its limits on requests is used."""
+        return self._exchange.rate_limits
+
     async def ask(self, request: Request) -> None:
         """Carry one request out and deliver its answer."""
         match request:
@@ -66,7 +79,7 @@ class Desk:
                     self._deliver(events.FillTold(self._clock(), fill))
             case effects.ReadBalances():
                 await asyncio.sleep(request.after)
-                balances = await _asked(self._exchange.balances())
+                balances = await self._asked(self._exchange.balances())
                 told = None if isinstance(balances, _Failed) else balances
                 self._deliver(events.BalancesTold(self._clock(), told))
             case _:
@@ -75,7 +88,7 @@ class Desk:
     async def markets(self) -> dict[str, Market]:
         """The exchange's markets, asked for until it answers."""
         async for _ in _retries():
-            markets = await _asked(self._exchange.markets())
+            markets = await self._asked(self._exchange.markets())
             if not isinstance(markets, _Failed):
                 return dict(markets)
             _log.warning("the exchange tells no markets yet", reason=markets.reason)
@@ -87,7 +100,7 @@ class Desk:
 
     async def fills_since(self, at: datetime | None) -> tuple[Fill, ...]:
         """Fills since an exchange time; none when it does not answer, for what is missing will be asked for again."""
-        fills = await _asked(self._exchange.fills_since(at))
+        fills = await self._asked(self._exchange.fills_since(at))
         if isinstance(fills, _Failed):
             _log.warning("the exchange tells no fills", reason=fills.reason)
             return ()
@@ -112,12 +125,25 @@ class Desk:
             else:
                 return
 
+    async def survey(self) -> None:
+        """Tell again and again what is open on the account, and how far our clock is ahead of the exchange's."""
+        while True:
+            orders = await self._asked(self._exchange.open_orders())
+            if isinstance(orders, _Failed):
+                _log.warning("the exchange tells no open orders", reason=orders.reason)
+            else:
+                self._deliver(events.OpenOrdersTold(self._clock(), tuple(orders)))
+            ahead = await self._asked(self._exchange.clock_offset())
+            if isinstance(ahead, float):
+                self._deliver(events.ClockCompared(self._clock(), ahead))
+            await asyncio.sleep(_SURVEY_SECONDS)
+
     async def close(self) -> None:
         """Let go of the exchange. Orders stay."""
         await self._exchange.close()
 
     async def _submit(self, request: OrderRequest) -> None:
-        answer = await _asked(self._exchange.create_order(request))
+        answer = await self._asked(self._exchange.create_order(request))
         at = self._clock()
         if isinstance(answer, _Failed):
             self._deliver(events.SubmitFailed(at, request.client_order_id, answer.failure, answer.reason))
@@ -125,7 +151,7 @@ class Desk:
             self._deliver(events.OrderTold(at, answer))
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
-        answer = await _asked(self._exchange.cancel_order(client_order_id, symbol))
+        answer = await self._asked(self._exchange.cancel_order(client_order_id, symbol))
         at = self._clock()
         if isinstance(answer, _Failed):
             self._deliver(events.CancelFailed(at, client_order_id, answer.failure, answer.reason))
@@ -137,7 +163,7 @@ class Desk:
         self._deliver(events.LookedFor(self._clock(), client_order_id, lookup))
 
     async def _lookup(self, client_order_id: str, symbol: str) -> Lookup:
-        answer = await _asked(self._exchange.find_order(client_order_id, symbol))
+        answer = await self._asked(self._exchange.find_order(client_order_id, symbol))
         return Lookup(None, unsure=answer.reason) if isinstance(answer, _Failed) else Lookup(answer)
 
     async def _catch_up(self, orders: Iterable[Order], since: datetime | None) -> None:
@@ -145,6 +171,22 @@ class Desk:
             self._deliver(events.FillTold(self._clock(), fill))
         for order in orders:
             await self._look_for(order.client_order_id, order.symbol)
+
+    async def _asked(self, request: Awaitable[T]) -> T | _Failed:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await request
+        except OrderRefused as error:
+            return _Failed(Failure.REFUSED, str(error))
+        except KeyRefused as error:
+            self._deliver(events.KeyRefused(self._clock(), f"the exchange does not take our key: {error}"))
+            return _Failed(Failure.REFUSED, str(error))
+        except ExchangeUnavailable as error:
+            return _Failed(Failure.UNAVAILABLE, str(error))
+        except ExchangeError as error:
+            return _Failed(Failure.UNKNOWN, str(error))
+        except TimeoutError:
+            return _Failed(Failure.UNKNOWN, f"no answer within {_ANSWER_SECONDS:.0f} s")
 
     def _told(self, update: Update) -> CoreEvent:
         at = self._clock()
@@ -159,24 +201,11 @@ class Desk:
                 assert_never(update)
 
 
-async def _asked(request: Awaitable[T]) -> T | _Failed:
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            return await request
-    except OrderRefused as error:
-        return _Failed(Failure.REFUSED, str(error))
-    except ExchangeUnavailable as error:
-        return _Failed(Failure.UNAVAILABLE, str(error))
-    except ExchangeError as error:
-        return _Failed(Failure.UNKNOWN, str(error))
-    except TimeoutError:
-        return _Failed(Failure.UNKNOWN, f"no answer within {_ANSWER_SECONDS:.0f} s")
-
-
 async def _retries() -> AsyncIterator[int]:
     """Counts tries from 0, waiting longer before each."""
     attempt = 0
     while True:
         yield attempt
-        await asyncio.sleep(min(_FIRST_RETRY * 2.0**attempt, _LONGEST_RETRY))
+        longest = min(_FIRST_RETRY * 2.0**attempt, _LONGEST_RETRY)
+        await asyncio.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311  (so that nodes do not come all at once)
         attempt = min(attempt + 1, 16)

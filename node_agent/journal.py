@@ -129,7 +129,17 @@ class Journal:
             " ORDER BY 1",
             _ENDED_ORDERS_RESTORED,
         )
-        names = ("market", "holdings", "strategies", "pauses", "policy_digest")
+        names = (
+            "market",
+            "holdings",
+            "strategies",
+            "pauses",
+            "policy_digest",
+            "windup",
+            "foreign",
+            "last_sync_at",
+            "clock_offset",
+        )
         return memory.restored(
             origin=str(self.fact("origin")),
             last_seq=self.last_seq(),

@@ -4,6 +4,9 @@ An append is on the disk before the next effect begins; when it cannot be writte
 process ends. Requests to the exchange run beside the loop, so that a slow one holds up no command, and come back as
 events. A task that dies ends the process with its reason: nothing of the node stops silently.
 
+The exchange is asked how things stand before anything new is decided; what the owner says is taken meanwhile, however
+long it is away.
+
 Stopping, within five seconds: `node.stopping` is written, no new order is made, answers under way are waited for and
 written, the uplink gets one last try, everything is closed. Orders stay at the exchange.
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
@@ -35,6 +39,24 @@ _FIRST_PRICE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.2
 _LAST_SYNC_SECONDS: Final = 1.8
 _CLOSE_SECONDS: Final = 0.4
+_TICK_SECONDS: Final = 1.0
+
+_BEFORE_START: Final = (
+    events.OwnerPaused,
+    events.OwnerResumed,
+    events.OwnerStops,
+    events.OwnerCancels,
+    events.ServerSeen,
+    events.Suspended,
+    events.SubmitFailed,
+    events.CancelFailed,
+    events.OrderTold,
+    events.LookedFor,
+    events.FillTold,
+    events.Due,
+    events.Stopping,
+)
+"""What is taken at once, though the exchange has not said yet how things stand: nothing new comes of it."""
 
 _log = structlog.get_logger("node")
 
@@ -46,6 +68,14 @@ class NodeFailed(Exception):
         super().__init__(message)
         self.message = message
         self.hints = hints
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An event, and who waits until it has been taken."""
+
+    event: CoreEvent
+    taken: asyncio.Future[State]
 
 
 class UplinkPort(Protocol):
@@ -82,7 +112,10 @@ class Runner:
         version: str,
         mode: str,
         clock: Callable[[], datetime],
+        news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
     ) -> None:
+        """`news` says, whenever it is asked, what the owner changed since."""
+        self._news = news
         self._journal = journal
         self._policy = policy
         self._strategies = tuple(strategies)
@@ -92,19 +125,36 @@ class Runner:
         self._desk = Desk(exchange, deliver=self.deliver, clock=clock)
         self._uplink: UplinkPort | None = None
         self._state: State = journal.restore()
-        self._queue: asyncio.Queue[CoreEvent | Exception] = asyncio.Queue()
+        self._queue: asyncio.Queue[CoreEvent | _Asked | Exception] = asyncio.Queue()
+        self._extra: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._parts: dict[str, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._starting: asyncio.Task[events.Started] | None = None
         self._failure: Exception | None = None
         self._stopping = False
+        self._begun = False
         self._early: list[events.CommandsArrived] = []
         self._patient_until = float("-inf")
 
     def attach(self, uplink: UplinkPort) -> None:
         """Report to a server. Without one the node trades all the same, and keeps its reports."""
         self._uplink = uplink
+
+    def add(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have one more part of the node run beside the loop, as long as it does."""
+        self._extra.append((name, work))
+
+    @property
+    def state(self) -> State:
+        """The node as it is now."""
+        return self._state
+
+    async def settle(self, event: CoreEvent) -> State:
+        """Have an event taken; the node as it is then, all of it written down."""
+        taken: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Asked(event, taken))
+        return await taken
 
     def deliver(self, event: CoreEvent) -> None:
         """Have an event taken, after those before it."""
@@ -129,9 +179,11 @@ class Runner:
             "version": self._version,
             "mode": self._mode,
             "exchange": self._desk.name,
-            "trading": "stopped" if state.pauses else "active",
+            "rate_limits": self._desk.rate_limits,
+            "trading": str(state.trading),
             "rules": list(state.pauses),
             "open_orders": len(live),
+            "foreign_orders": len(state.foreign),
             "unknown_orders": sum(1 for order in live if order.state is OrderState.UNKNOWN),
             "prices": {symbol: format_decimal(price) for symbol, price in state.prices.items()},
             "market_at": None if state.market_at is None else format_time(state.market_at),
@@ -158,30 +210,53 @@ class Runner:
         self._timers.add(loop.call_later(_FIRST_PRICE_SECONDS, self._take_early))
         if self._uplink is not None:
             self._watch("uplink", self._uplink.run())
-        started = await self._asked_at_start()
-        if started is None:
+        for name, work in self._extra:
+            self._watch(name, work())
+        held = await self._held_until_started()
+        if held is None:
             return
-        self._take(started)
         if missed:
             self._take(events.CommandsArrived(missed, self._clock()))
+        for event in held:
+            self._take(event)
         follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._journal.last_fill_at()))
         self._watch("market stream", follow, may_end=True)
+        self._watch("survey of the account", self._desk.survey())
+        self._tick()
         while not self._state.stopping:
             self._take(await self._queue.get())
             self._queue.task_done()
         await self._drain()
 
-    async def _asked_at_start(self) -> events.Started | None:
-        """How things stand at the exchange; None when the node was stopped before it could say."""
+    async def _held_until_started(self) -> list[CoreEvent | _Asked] | None:
+        """Asks the exchange how things stand, and begins; what came meanwhile and must wait for that.
+
+        None when the node was stopped before the exchange could say.
+        """
+        held: list[CoreEvent | _Asked] = []
         self._starting = asyncio.create_task(self._ask_at_start())
-        try:
-            return await self._starting
-        except asyncio.CancelledError:
-            if self._failure is not None:
-                raise self._failure from None
-            if not self._stopping:
-                raise
+        while not self._starting.done():
+            getting = asyncio.create_task(self._queue.get())
+            await asyncio.wait((self._starting, getting), return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                getting.cancel()
+                continue
+            item = getting.result()
+            self._queue.task_done()
+            if isinstance(item, Exception):
+                raise item
+            event = item.event if isinstance(item, _Asked) else item
+            if isinstance(event, _BEFORE_START):
+                self._take(item)
+            else:
+                held.append(item)
+        if self._failure is not None:
+            raise self._failure
+        if self._starting.cancelled():
             return None
+        self._take(self._starting.result())
+        self._begun = True
+        return held
 
     async def _ask_at_start(self) -> events.Started:
         markets = await self._desk.markets()
@@ -198,16 +273,32 @@ class Runner:
             fills=tuple(fill for fill in fills if not self._journal.has_fill(fill)),
             strategies=self._strategies,
             can_rotate_key=isinstance(self._uplink, KeyRotator),
+            conduct=self._desk.conduct,
+            reports_to_server=self._uplink is not None,
+            server_ahead=timedelta(seconds=int(self._journal.fact("clock_offset") or 0)),
         )
 
-    def _take(self, event: CoreEvent | Exception) -> None:
-        if isinstance(event, Exception):
-            raise event
+    def _take(self, item: CoreEvent | _Asked | Exception) -> None:
+        if isinstance(item, Exception):
+            raise item
+        if self._begun:
+            for news in self._news(self._clock()):
+                self._step(news)
+        if isinstance(item, _Asked):
+            self._step(item.event)
+            if not item.taken.done():
+                item.taken.set_result(self._state)
+        else:
+            self._step(item)
+
+    def _step(self, event: CoreEvent) -> None:
         if isinstance(event, events.FillTold) and self._journal.has_fill(event.fill):
             return
         if isinstance(event, events.CommandsArrived) and self._too_early():
             self._early.append(event)
             return
+        if isinstance(event, events.ClockCompared):
+            self._journal.put_fact("line_to_exchange", {"ahead": event.ahead, **self._desk.rate_limits})
         state, wanted = step(self._state, event)
         for effect in wanted:
             self._carry_out(effect)
@@ -216,8 +307,10 @@ class Runner:
             self._take_early()
 
     def _too_early(self) -> bool:
-        """Whether the market, on a node's very first start, has still to tell the price that an order is weighed by."""
-        return not self._state.prices and asyncio.get_running_loop().time() < self._patient_until
+        """Whether the market, at a start, has still to tell a price that is new enough to weigh an order by."""
+        oldest = self._clock() - self._state.policy.max_data_age
+        priced = any(at >= oldest for at in self._state.priced_at.values())
+        return not priced and asyncio.get_running_loop().time() < self._patient_until
 
     def _take_early(self) -> None:
         early, self._early = self._early, []
@@ -236,6 +329,8 @@ class Runner:
                 self._journal.put_facts(effect.facts)
             case effects.After():
                 self._later(effect.seconds, effect.client_order_id)
+            case effects.End():
+                self.stop(effect.reason)
             case effects.RotateKey():
                 self._call(self._rotate_key(effect.command_id))
             case _:
@@ -247,7 +342,18 @@ class Runner:
         self.deliver(events.KeyRotationEnded(self._clock(), command_id, failed))
 
     def _live(self) -> Iterable[Order]:
-        return [order for order in self._state.orders.values() if not order.ended]
+        return self._state.live
+
+    def _tick(self) -> None:
+        """Let the core know that time passes, whatever else happens."""
+
+        def passed() -> None:
+            self._timers.discard(handle)
+            self.deliver(events.Tick(self._clock()))
+            self._tick()
+
+        handle = asyncio.get_running_loop().call_later(_TICK_SECONDS, passed)
+        self._timers.add(handle)
 
     def _later(self, seconds: float, client_order_id: str) -> None:
         def due() -> None:
@@ -294,6 +400,7 @@ class Runner:
         for timer in self._timers:
             timer.cancel()
         await self._cancelled("market stream")
+        await self._cancelled("survey of the account")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _DRAIN_SECONDS
         while self._calls and loop.time() < deadline:

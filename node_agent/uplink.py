@@ -23,7 +23,7 @@ import contextlib
 import random
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -295,9 +295,9 @@ class Uplink:
             _log.info("the server answers again", after_failures=self._failures)
         self._failures = 0
         self._most_events = MAX_EVENTS
-        self._deliver(events.ServerSeen(now))
+        self._deliver(events.ServerSeen(self._own_now(), timedelta(seconds=self._clock.offset)))
         if commands:
-            self._deliver(events.CommandsArrived(tuple(commands), now))
+            self._deliver(events.CommandsArrived(tuple(commands), self._own_now()))
         return bool(commands) or (bool(sent) and acked_through >= sent[0].seq)
 
     def _line_fault(self, fault: LineFault) -> None:
@@ -316,7 +316,7 @@ class Uplink:
         _log.warning("refused by the server", code=code, **said, failures=self._failures, **hint)
         self._journal.put_fact("line", f"refused: {code}")
         if code in _STOPPING:
-            self._deliver(events.Suspended(f"{code}: {detail or _STOPPING[code]}", self._now()))
+            self._deliver(events.Suspended(f"{code}: {detail or _STOPPING[code]}", self._own_now()))
             return _LONGEST_DELAY * (0.5 + self._jitter() / 2)
         if code == Code.EVENT_GAP:
             last_seq = refused.problem.members.get("last_seq")
@@ -358,4 +358,8 @@ class Uplink:
         return SigningKey(key_id, MacKey(secret.get_secret_value()), TAG_NODE)
 
     def _now(self) -> datetime:
+        """By the server's clock."""
         return datetime.fromtimestamp(self._clock.now(), UTC)
+
+    def _own_now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.wall(), UTC)

@@ -21,6 +21,12 @@ _COMMANDS: Final = {
     "register": "Enrol the node with a server.",
     "run": "Trade, until told to stop.",
     "status": "Show how the node is.",
+    "pause": "Stop new risk.",
+    "resume": "Let trading go on.",
+    "stop": "End the node, and if asked cancel its orders and close its positions.",
+    "orders": "Show what is open; place or cancel an order by hand.",
+    "policy": "Show the owner's limits; try an order on them.",
+    "journal": "Copy the node's journal; see whether it is sound.",
     "fingerprint": "Show what this machine can be known by.",
     "demo": "Play a day of trading against a server, and attack it.",
 }

@@ -71,19 +71,29 @@ level = "info"               # debug, info, warning, error
 
 _POLICY: Final = Template("""\
 # The owner's limits: no signal, strategy or server gets past them, and no server can change them. Amounts of money are
-# in the quote currency, in quotes. A change is taken at the node's next start.
+# in the quote currency, in quotes; ages are in seconds. A change holds from the next order on.
+# Cancels and exits stay allowed whatever is reached. Try an order on them: node-agent policy check --help
 
 exchanges = ["paper"]
 symbols = ["$symbol"]
 sides = ["buy", "sell"]
 order_types = ["market", "limit", "stop"]
 max_order_notional = "1000"       # of one order
+max_open_notional = "5000"        # of all open orders
 max_position_notional = "5000"    # of one symbol, open orders included
 max_total_notional = "5000"       # of all positions and open orders
 orders_per_minute = 60
+orders_per_day = 5000
 daily_loss = "500"                # new risk stops when a day (UTC) has lost this much
+drawdown = "500"                  # and when so much is lost since the day's best moment
 price_collar = "0.20"             # no price worse than the last trade by more than this fraction
-server_commands = true            # whether orders, cancels and pauses are taken from the server
+max_signal_age = 300              # what was decided longer ago is not traded
+max_data_age = 180                # nothing is weighed by a price that is older
+trading_hours = []                # such as ["mon-fri 08:00-17:30"], UTC; always when empty
+server_commands = true            # or false, or those that are taken: ["order.cancel", "trading.pause"]
+max_clock_drift = 2               # between this machine's clock and the exchange's
+server_silence = 0                # how long the server may be silent; 0: for ever
+on_server_silence = "pause"       # then: pause (new risk), cancel_open (orders), or flatten (positions too)
 """)
 
 

@@ -27,13 +27,14 @@ from node_agent.vault import VaultError
     default=None,
     help="Play recorded candles so many times faster than they were made (paper exchange alone).",
 )
-def run(data_dir: Path, speed: float | None) -> None:
+@click.option("--live", is_flag=True, help='Trade on a real exchange; config.toml must say mode = "live" too.')
+def run(data_dir: Path, speed: float | None, live: bool) -> None:
     """Trade, until told to stop by SIGTERM or Ctrl-C.
 
     Runs with or without a server: what there is to report is kept until the server has it.
     """
     try:
-        asyncio.run(run_node(data_dir, os.environ, speed=speed))
+        asyncio.run(run_node(data_dir, os.environ, speed=speed, live=live))
     except (ConfigError, VaultError) as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
     except (JournalError, LockError, NodeFailed) as error:

@@ -1,7 +1,8 @@
-"""The market's clock and what follows from it: prices, the market's day and its loss, snapshots of the account.
+"""The market's clock and what follows from it: prices, the market's day and its losses, snapshots of the account.
 
-The day is the market's (UTC, by candle times). Its baseline is what the node's trading had come to when it began; it is
-kept in the journal, so a restart forgets no loss.
+The day is UTC, by candle times on a recording and by our own clock on an exchange. Its baseline is what the node's
+trading had come to when it began, its high the most that it has come to since; both are in the journal, so a restart
+forgets no loss.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from node_agent.core.effects import ReadBalances
 from node_agent.core.events import BalancesTold
 from node_agent.core.market import Candle, Fill, Side
 from node_agent.core.pauses import lift, pause
-from node_agent.core.risk import MINUTE, day_loss, result
-from node_agent.core.state import DAILY_LOSS, Day, Holding, State
+from node_agent.core.risk import MINUTE, day_loss, drawdown, result, trading_time
+from node_agent.core.state import DAILY_LOSS, DRAWDOWN, Day, Holding, State
 from node_agent.core.turn import Turn
 from node_protocol.messages import format_decimal
 
@@ -43,9 +44,10 @@ def take_price(turn: Turn, candle: Candle) -> bool:
         market_at=market_at,
         candles_at={**state.candles_at, candle.symbol: candle.at},
         prices={**state.prices, candle.symbol: candle.close},
+        priced_at={**state.priced_at, candle.symbol: candle.closed_at if state.mode == "live" else turn.at},
         placed=tuple(at for at in state.placed if at > market_at - MINUTE),
     )
-    begin_day(turn, market_at)
+    begin_day(turn, trading_time(turn.state, turn.at))
     stop_at_loss(turn)
     if state.snapshot_at is None or market_at - state.snapshot_at >= SNAPSHOT_EVERY:
         turn.change(snapshot_at=market_at)
@@ -54,26 +56,36 @@ def take_price(turn: Turn, candle: Candle) -> bool:
     return True
 
 
-def begin_day(turn: Turn, market_at: datetime) -> None:
-    """Begin a new day of the market when it is one; yesterday's loss stops nothing any more."""
+def begin_day(turn: Turn, now: datetime) -> None:
+    """Begin a new day of trading when it is one; yesterday's losses stop nothing any more."""
     day = turn.state.day
-    if day is not None and market_at.date() <= day.date:
+    if day is not None and now.date() <= day.date:
         return
-    turn.change(day=Day(market_at.date(), result(turn.state)))
+    baseline = result(turn.state)
+    turn.change(day=Day(now.date(), baseline, high=baseline))
+    turn.remember("market", memory.market(turn.state))
     lift(turn, DAILY_LOSS, by="rule")
+    lift(turn, DRAWDOWN, by="rule")
 
 
 def stop_at_loss(turn: Turn) -> None:
-    """Stop new risk when the day's loss has reached the owner's limit."""
-    lost = day_loss(turn.state)
-    if lost > 0 and lost >= turn.state.policy.daily_loss:
-        limit = format_decimal(turn.state.policy.daily_loss)
-        pause(turn, DAILY_LOSS, by="rule", reason=f"lost {format_decimal(lost)} today, the limit is {limit}")
+    """Stop new risk when the day's loss, or that since its best moment, has reached the owner's limit."""
+    day, policy = turn.state.day, turn.state.policy
+    if day is None:
+        return
+    turn.change(day=replace(day, high=max(day.high, result(turn.state))))
+    for rule, lost, limit, since in (
+        (DAILY_LOSS, day_loss(turn.state), policy.daily_loss, "today"),
+        (DRAWDOWN, drawdown(turn.state), policy.drawdown, "since the day's best moment"),
+    ):
+        if lost > 0 and lost >= limit:
+            reason = f"lost {format_decimal(lost)} {since}, the limit is {format_decimal(limit)}"
+            pause(turn, rule, by="rule", reason=reason)
 
 
 def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
     """Count one fill into what the node, and the strategy that asked for it, hold."""
-    begin_day(turn, fill.at if turn.state.market_at is None else turn.state.market_at)
+    begin_day(turn, fill.at if turn.state.market_at is None else trading_time(turn.state, turn.at))
     state = turn.state
     held = state.holdings.get(fill.symbol, Holding())
     sign = 1 if fill.side is Side.BUY else -1
@@ -91,8 +103,8 @@ def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
         books = {**state.strategy_books, strategy: replace(theirs, position=theirs.position + change)}
         turn.change(strategy_books=books)
         turn.fact("strategies", memory.strategies(turn.state))
-    turn.remember("market", memory.market(turn.state))
     stop_at_loss(turn)
+    turn.remember("market", memory.market(turn.state))
     read_balances(turn)
 
 

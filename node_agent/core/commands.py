@@ -13,7 +13,7 @@ ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from node_agent.core.account import read_balances
@@ -23,9 +23,9 @@ from node_agent.core.intents import Source, propose, refuse
 from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
 from node_agent.core.orders import Order
 from node_agent.core.pauses import cancel, lift, pause
-from node_agent.core.policy import Verdict
+from node_agent.core.policy import TRADING_COMMANDS, Verdict
 from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, Waiting
-from node_agent.core.turn import Turn
+from node_agent.core.turn import Turn, shifted
 from node_protocol.messages import (
     CancelAll,
     Command,
@@ -40,8 +40,6 @@ from node_protocol.refusals import Malformed
 
 _PATIENCE: Final = timedelta(seconds=30)
 """How long an order waits for those before it: then it is judged by what is known."""
-_HOUSEKEEPING: Final = frozenset(("key.rotate", "account.report"))
-"""Commands that neither trade nor stop trading: the owner's word on server commands is not about them."""
 
 
 def take_commands(turn: Turn, commands: Iterable[Command] = ()) -> None:
@@ -70,7 +68,9 @@ def end_rotation(turn: Turn, command_id: str, failed: str | None) -> None:
 def _must_wait(turn: Turn, each: Waiting) -> bool:
     """Whether an order comes too early to be judged, or behind one of its symbol that does."""
     command = each.command
-    if command.type != "order.place" or turn.at >= min(command.expires_at, each.since + _PATIENCE):
+    if command.type != "order.place":
+        return False
+    if turn.server_at >= command.expires_at or turn.at >= each.since + _PATIENCE:
         return False
     symbol = command.data.get("symbol")
     if any(before.command.data.get("symbol") == symbol for before in turn.state.waiting):
@@ -91,7 +91,7 @@ def _take_out(turn: Turn, taken: Callable[[Command], bool]) -> bool:
 
 def _take(turn: Turn, command: Command) -> None:
     """Carry one command out, or say why not."""
-    if turn.at >= command.expires_at:
+    if turn.server_at >= command.expires_at:
         turn.done(command.id)
         turn.report("command.expired", command_id=command.id, rule="expired")
         return
@@ -103,9 +103,10 @@ def _take(turn: Turn, command: Command) -> None:
     except Malformed as error:
         _refused(turn, command, "malformed", detail=str(error))
         return
-    if command.type not in _HOUSEKEEPING and not turn.state.policy.server_commands:
+    if command.type in TRADING_COMMANDS and command.type not in turn.state.policy.server_commands:
         if isinstance(data, OrderPlace):
-            _refuse_order(turn, command, data)
+            verdict = Verdict("server_commands", "the owner takes no such command from the server")
+            _refuse_order(turn, command, data, verdict)
         _refused(turn, command, "server_commands")
         return
     _carry_out(turn, command, data)
@@ -128,7 +129,11 @@ def _carry_out(turn: Turn, command: Command, data: CommandData) -> None:
 def _tried(turn: Turn, command: Command, data: CommandData) -> str | None:
     """Do what is asked. Returns the rule by which it was not done."""
     if isinstance(data, OrderPlace):
-        source = Source(wanted_until=command.expires_at, command_id=command.id)
+        source = Source(
+            wanted_until=_expires_at(turn, command),
+            command_id=command.id,
+            signal_age=turn.server_at - command.issued_at,
+        )
         return propose(turn, data.exchange, _request(command, data), source)
     if isinstance(data, OrderCancel):
         return _cancel_one(turn, data)
@@ -189,7 +194,12 @@ def _request(command: Command, data: OrderPlace) -> OrderRequest:
     )
 
 
-def _refuse_order(turn: Turn, command: Command, data: OrderPlace) -> None:
+def _expires_at(turn: Turn, command: Command) -> datetime:
+    """By our own clock."""
+    return shifted(command.expires_at, -turn.state.server_ahead)
+
+
+def _refuse_order(turn: Turn, command: Command, data: OrderPlace, verdict: Verdict) -> None:
     asked = _request(command, data)
     order = Order(
         client_order_id=asked.client_order_id,
@@ -203,11 +213,11 @@ def _refuse_order(turn: Turn, command: Command, data: OrderPlace) -> None:
         time_in_force=asked.time_in_force,
         reduce_only=asked.reduce_only,
         created_at=turn.at,
-        wanted_until=command.expires_at,
+        wanted_until=_expires_at(turn, command),
         market_at=turn.state.market_at,
         command_id=command.id,
     )
-    refuse(turn, order, Verdict("server_commands", "the owner takes no commands from the server"))
+    refuse(turn, order, verdict)
 
 
 def _refused(turn: Turn, command: Command, rule: str, *, detail: str | None = None) -> None:

@@ -90,5 +90,12 @@ class After:
     client_order_id: str
 
 
-Effect = Append | Remember | Submit | Cancel | LookFor | ReadFills | ReadBalances | RotateKey | After
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the process, in order."""
+
+    reason: str
+
+
+Effect = Append | Remember | Submit | Cancel | LookFor | ReadFills | ReadBalances | RotateKey | After | End
 """Whatever `step` asks for."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from node_agent.core import events
-from node_agent.core.account import take_balances, take_price
+from node_agent.core import events, memory, windup
+from node_agent.core.account import stop_at_loss, take_balances, take_price
 from node_agent.core.commands import end_rotation, take_commands
 from node_agent.core.effects import Cancel, Effect
 from node_agent.core.execution import (
@@ -20,55 +20,59 @@ from node_agent.core.execution import (
     take_due,
     take_fill,
     take_lookup,
+    take_open_orders,
     take_submit_failure,
     take_told,
 )
 from node_agent.core.intents import ask_strategies
 from node_agent.core.orders import OrderState
+from node_agent.core.owner import take_owner
 from node_agent.core.pauses import lift, pause
 from node_agent.core.policy import Policy
-from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, SUSPENDED, State
+from node_agent.core.state import KEY_REFUSED, POLICY_UNREADABLE, SERVER_SILENCE, SUSPENDED, State
 from node_agent.core.turn import Turn
-from node_protocol.messages import Command
+from node_agent.core.watch import take_clock, take_tick
 
 
 def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ...]]:
     """The state after `event`, and what is to be done about it, in this order."""
     turn = Turn(state, event.at)
-    commands: tuple[Command, ...] = ()
+    if isinstance(event, events.OwnerEvent):
+        take_owner(turn, event)
+    elif isinstance(event, events.OrderEvent):
+        _about_an_order(turn, event)
+    else:
+        _about_the_node(turn, event)
+    take_commands(turn, event.commands if isinstance(event, events.CommandsArrived) else ())
+    windup.go_on(turn)
+    return turn.finish()
+
+
+def _about_the_node(turn: Turn, event: events.NodeEvent) -> None:
     match event:
         case events.CandleClosed():
-            if take_price(turn, event.candle) and not state.stopping:
+            if take_price(turn, event.candle) and not turn.state.stopping:
                 ask_strategies(turn, event.candle)
         case events.CommandsArrived():
-            commands = event.commands
+            pass
         case events.Started():
             _start(turn, event)
         case events.Stopping():
             _stop(turn, event)
         case events.BalancesTold():
             take_balances(turn, event)
-        case events.PolicyRead():
-            _take_policy(turn, event.policy)
+        case events.OpenOrdersTold():
+            take_open_orders(turn, event.orders)
+            lift(turn, KEY_REFUSED, by="rule")
         case events.KeyRotationEnded():
             end_rotation(turn, event.command_id, event.failed)
-        case events.Suspended() | events.ServerSeen() | events.OwnerPaused() | events.OwnerResumed():
-            _switch(turn, event)
+        case events.Tick():
+            take_tick(turn)
         case _:
-            _about_an_order(turn, event)
-    take_commands(turn, commands)
-    return turn.finish()
+            _switch(turn, event)
 
 
-def _about_an_order(
-    turn: Turn,
-    event: events.FillTold
-    | events.OrderTold
-    | events.SubmitFailed
-    | events.CancelFailed
-    | events.LookedFor
-    | events.Due,
-) -> None:
+def _about_an_order(turn: Turn, event: events.OrderEvent) -> None:
     match event:
         case events.FillTold():
             take_fill(turn, event.fill)
@@ -86,17 +90,31 @@ def _about_an_order(
             assert_never(event)
 
 
-def _switch(turn: Turn, event: events.Suspended | events.ServerSeen | events.OwnerPaused | events.OwnerResumed) -> None:
+def _switch(
+    turn: Turn,
+    event: events.Suspended
+    | events.ServerSeen
+    | events.PolicyRead
+    | events.PolicyUnreadable
+    | events.ClockCompared
+    | events.KeyRefused,
+) -> None:
+    """What stops new risk, and what lets it go on."""
     match event:
         case events.Suspended():
             pause(turn, SUSPENDED, by="rule", reason=event.reason)
         case events.ServerSeen():
+            turn.change(server_seen_at=turn.at, server_ahead=event.server_ahead)
             lift(turn, SUSPENDED, by="rule")
-        case events.OwnerPaused():
-            pause(turn, PAUSED_BY_OWNER, by="owner", reason=event.reason)
-        case events.OwnerResumed():
-            lift(turn, PAUSED_BY_SERVER, by="owner")
-            lift(turn, PAUSED_BY_OWNER, by="owner")
+            lift(turn, SERVER_SILENCE, by="rule")
+        case events.PolicyRead():
+            _take_policy(turn, event.policy)
+        case events.PolicyUnreadable():
+            pause(turn, POLICY_UNREADABLE, by="rule", reason=event.reason)
+        case events.ClockCompared():
+            take_clock(turn, event.ahead)
+        case events.KeyRefused():
+            pause(turn, KEY_REFUSED, by="rule", reason=event.reason)
         case _:
             assert_never(event)
 
@@ -109,12 +127,17 @@ def _start(turn: Turn, event: events.Started) -> None:
         markets=dict(event.markets),
         strategies=event.strategies,
         can_rotate_key=event.can_rotate_key,
+        conduct=event.conduct,
+        reports_to_server=event.reports_to_server,
+        server_ahead=event.server_ahead,
+        server_seen_at=turn.state.server_seen_at or turn.at,
         stopping=False,
         reading_balances=False,
         read_again=False,
         untraded={},
         rereadings=0,
     )
+    turn.fact("markets", memory.markets(turn.state))
     turn.fact("node", {"version": event.version, "mode": event.mode, "exchange": event.exchange})
     turn.report("node.started", version=event.version, mode=event.mode)
     _take_policy(turn, event.policy)
@@ -138,9 +161,11 @@ def _stop(turn: Turn, event: events.Stopping) -> None:
 
 def _take_policy(turn: Turn, policy: Policy) -> None:
     before = turn.state.policy_digest
+    lift(turn, POLICY_UNREADABLE, by="rule")
     turn.change(policy=policy, policy_digest=policy.digest)
     if before == policy.digest:
         return
     turn.fact("policy_digest", policy.digest)
     if before is not None:
         turn.report("policy.changed", digest=policy.digest)
+    stop_at_loss(turn)

@@ -1,18 +1,19 @@
 """What happens to a node, as values: everything that `engine.step` is told, and all that it knows of the world.
 
-`at` is the wall clock in UTC, already corrected by the offset that was learnt from the server; the market's own clock
-is the time of its candles, and comes in them. The core reads no other clock.
+`at` is this machine's wall clock in UTC, corrected by nobody: were it the server's, a server could make a new day, and
+with it a new loss limit. How far the server is ahead of it is told apart, for what the server's own times are about.
+The market's clock is the time of its candles, and comes in them. The core reads no other clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from node_agent.core.market import Candle, ExchangeOrder, Fill, Market
+from node_agent.core.market import CONDUCT, Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest
 from node_agent.core.policy import Policy
 from node_agent.strategies.interface import Strategy
 from node_protocol.messages import Command
@@ -37,6 +38,8 @@ class Lookup:
     """None: it surely has none, unless `unsure`."""
     unsure: str | None = None
     """Why there is no answer, when there is none."""
+    asked_at: datetime | None = None
+    """When it was asked: the answer may be as old as that. None for just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Started:
     """Fills since the last one that the journal holds, oldest first."""
     strategies: tuple[Strategy, ...] = ()
     can_rotate_key: bool = False
+    conduct: Conduct = CONDUCT
+    reports_to_server: bool = False
+    server_ahead: timedelta = timedelta(0)
+    """How far the server's clock is ahead of ours, as last learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,7 @@ class ServerSeen:
     """The server accepted a sync, in a verified answer."""
 
     at: datetime
+    server_ahead: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +185,48 @@ class OwnerPaused:
 
 @dataclass(frozen=True, slots=True)
 class OwnerResumed:
-    """The owner lifts the owner's pause."""
+    """The owner lets trading go on: lifts what the owner or the server stopped, and what only the owner can lift."""
 
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerStops:
+    """The owner's kill switch: no new risk, all open orders cancelled, with `flatten` all positions closed too.
+
+    With `then_end` the process ends when nothing is left to do.
+    """
+
+    at: datetime
+    flatten: bool
+    then_end: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopFile:
+    """A file STOP came into the data directory, or is gone."""
+
+    at: datetime
+    there: bool
+    flatten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerWants:
+    """The owner asks for an order, by hand."""
+
+    at: datetime
+    exchange: str
+    request: OrderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerCancels:
+    """The owner wants an order of this node cancelled."""
+
+    at: datetime
+    client_order_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +237,68 @@ class PolicyRead:
     policy: Policy
 
 
-CoreEvent = (
+@dataclass(frozen=True, slots=True)
+class PolicyUnreadable:
+    """The owner's limits were changed into something that cannot be read: no new risk until they can."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrdersTold:
+    """The exchange told all open orders of the account."""
+
+    at: datetime
+    orders: tuple[OpenOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockCompared:
+    """Our clock was held against the exchange's, and is so many seconds ahead of it."""
+
+    at: datetime
+    ahead: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefused:
+    """The exchange does not take our key."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A second has passed."""
+
+    at: datetime
+
+
+OrderEvent = OrderTold | FillTold | SubmitFailed | CancelFailed | LookedFor | Due
+"""What is about one order."""
+
+OwnerEvent = OwnerPaused | OwnerResumed | OwnerStops | StopFile | OwnerWants | OwnerCancels
+"""What the owner says."""
+
+NodeEvent = (
     Started
     | Stopping
     | CandleClosed
-    | OrderTold
-    | FillTold
-    | SubmitFailed
-    | CancelFailed
-    | LookedFor
-    | Due
     | BalancesTold
+    | OpenOrdersTold
     | CommandsArrived
     | Suspended
     | ServerSeen
     | KeyRotationEnded
-    | OwnerPaused
-    | OwnerResumed
     | PolicyRead
+    | PolicyUnreadable
+    | ClockCompared
+    | KeyRefused
+    | Tick
 )
+"""Everything else."""
+
+CoreEvent = OrderEvent | OwnerEvent | NodeEvent
 """Whatever `step` takes."""

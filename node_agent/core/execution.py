@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
+from node_agent.core import memory
 from node_agent.core.account import book
 from node_agent.core.effects import After, Cancel, LookFor, ReadFills, Submit
 from node_agent.core.events import CancelFailed, Failure, LookedFor, Lookup, SubmitFailed
-from node_agent.core.market import ExchangeOrder, ExchangeStatus, Fill
+from node_agent.core.intents import refusing_now
+from node_agent.core.market import ExchangeOrder, ExchangeStatus, Fill, OpenOrder
 from node_agent.core.orders import ENDED, Move, Order, OrderState
 from node_agent.core.pauses import cancel
-from node_agent.core.reconcile import Finding, decide
+from node_agent.core.reconcile import Finding, decide, survey
 from node_agent.core.turn import Turn
 from node_protocol.messages import format_decimal
 
@@ -66,6 +70,9 @@ def take_fill(turn: Turn, fill: Fill) -> None:
     order = turn.move(order, Move.FILLED_PARTLY)
     if order.told is not None and order.filled >= order.told.filled:
         _settle(turn, order, order.told)
+    order = turn.state.orders[order.client_order_id]
+    if order.cancel_wanted:
+        cancel(turn, order)
 
 
 def take_told(turn: Turn, told: ExchangeOrder) -> None:
@@ -76,7 +83,7 @@ def take_told(turn: Turn, told: ExchangeOrder) -> None:
     if order.ended:
         _told_after_end(turn, order, told)
         return
-    order = replace(order, exchange_order_id=told.exchange_order_id, unsent=False, tries=0)
+    order = replace(order, exchange_order_id=told.exchange_order_id, lost_at=None, tries=0)
     if told.status is ExchangeStatus.OPEN:
         order = turn.move(order, Move.OPENED)
     if told.filled > order.filled:
@@ -98,12 +105,15 @@ def take_submit_failure(turn: Turn, event: SubmitFailed) -> None:
     if event.failure is Failure.REFUSED:
         turn.move(order, Move.REJECTED, reason=event.reason)
     elif event.failure is Failure.UNKNOWN:
-        turn.move(order, Move.LOSE, reason=event.reason)
+        _lose(turn, order, event.reason)
         turn.do(LookFor(order.client_order_id, order.symbol))
-    elif order.cancel_wanted:
-        turn.move(order, Move.ABANDON, reason="cancelled before it reached the exchange")
+        return
     else:
-        _again_later(turn, replace(order, unsent=True))
+        order = turn.move(order, Move.RETURN, reason=event.reason)
+        if order.cancel_wanted:
+            turn.move(order, Move.ABANDON, reason="cancelled before it reached the exchange")
+        else:
+            _again_later(turn, order)
 
 
 def take_cancel_failure(turn: Turn, event: CancelFailed) -> None:
@@ -125,18 +135,25 @@ def take_lookup(turn: Turn, event: LookedFor) -> None:
 
 def reconcile(turn: Turn, order: Order, lookup: Lookup) -> None:
     """Do what follows from the exchange's answer about an order that has not ended."""
-    finding = decide(order, lookup, wanted=_still_wanted(turn, order))
+    if order.state is OrderState.ACCEPTED and lookup.order is None:
+        _send_or_give_up(turn, order)
+        return
+    lost_for = timedelta(0) if order.lost_at is None else (lookup.asked_at or turn.at) - order.lost_at
+    conduct = turn.state.conduct
+    unwanted = _unwanted(turn, order)
+    order = turn.state.orders[order.client_order_id]  # a judgement that fails halts, and wants orders cancelled
+    finding = decide(order, lookup, wanted=unwanted is None, lost_for=lost_for, conduct=conduct)
     if finding is Finding.ADOPT and lookup.order is not None:
         take_told(turn, lookup.order)
     elif finding is Finding.SEND:
         _send(turn, order)
     elif finding is Finding.ABANDON:
-        turn.move(order, Move.ABANDON, reason="it never reached the exchange, and is not wanted any more")
+        turn.move(order, Move.ABANDON, reason=f"it never reached the exchange, and {unwanted}")
     else:
-        reason = lookup.unsure or "the exchange does not know it any more"
+        reason = lookup.unsure or "the exchange does not find it"
         if order.state is OrderState.CANCELLING:
             order = order.wanting_cancel()
-        _again_later(turn, turn.move(order, Move.LOSE, reason=reason))
+        _again_later(turn, _lose(turn, order, reason))
 
 
 def take_due(turn: Turn, client_order_id: str) -> None:
@@ -147,15 +164,45 @@ def take_due(turn: Turn, client_order_id: str) -> None:
     if order.told is not None and order.told.filled > order.filled:
         turn.do(ReadFills(order.market_at))
         turn.do(After(_LONGEST_WAIT, client_order_id))
-    elif order.unsent:
-        if _still_wanted(turn, order):
-            _send(turn, order)
-        elif not turn.state.stopping:
-            turn.move(order, Move.ABANDON, reason="the exchange could not be reached in time")
+    elif order.state is OrderState.ACCEPTED:
+        _send_or_give_up(turn, order)
     elif order.state is OrderState.UNKNOWN:
         turn.do(LookFor(client_order_id, order.symbol))
     elif order.state is OrderState.CANCELLING:
         turn.do(Cancel(client_order_id, order.symbol))
+
+
+def take_open_orders(turn: Turn, orders: Iterable[OpenOrder]) -> None:
+    """Hold what is open on the account against our books: see strangers' orders, miss ours, end what should have ended.
+
+    What is open there though it has ended here is cancelled when it is seen for the second time: at the first, its end
+    may only be newer than the list.
+    """
+    found = survey(turn.state.orders, orders)
+    for name in found.foreign.keys() - turn.state.foreign.keys():
+        _tell_foreign(turn, found.foreign[name])
+    undead = frozenset(each.order.client_order_id for each in found.undead)
+    for each in found.undead:
+        name = each.order.client_order_id
+        if name in turn.state.undead:
+            turn.note(f"order {name} has ended in our books and is open at the exchange: it is cancelled there")
+            turn.do(Cancel(name, each.order.symbol))
+    if found.foreign != turn.state.foreign:
+        turn.change(foreign=dict(found.foreign))
+        turn.remember("foreign", memory.foreign(turn.state))
+    turn.change(undead=undead)
+    for order in found.missing:
+        turn.do(LookFor(order.client_order_id, order.symbol))
+
+
+def _tell_foreign(turn: Turn, each: OpenOrder) -> None:
+    price = "" if each.price is None else f" at {format_decimal(each.price)}"
+    what = f"{each.side} {format_decimal(each.order.amount)} {each.order.symbol}{price}"
+    turn.note(f"an order that this node did not place is open on the account, and is left alone: {what}")
+
+
+def _lose(turn: Turn, order: Order, reason: str) -> Order:
+    return turn.move(replace(order, lost_at=order.lost_at or turn.at), Move.LOSE, reason=reason)
 
 
 def _told_after_end(turn: Turn, order: Order, told: ExchangeOrder) -> None:
@@ -183,17 +230,34 @@ def _state_of(end: Move) -> OrderState:
     return next(state for state in ENDED if state == ("filled" if end is Move.FILLED_WHOLLY else str(end)))
 
 
-def _still_wanted(turn: Turn, order: Order) -> bool:
-    """Whether an order that has not reached the exchange should still be sent there."""
-    stopped = turn.state.stopping or (bool(turn.state.pauses) and not order.reduce_only)
-    return not stopped and not order.cancel_wanted and turn.at <= order.wanted_until
+def _send_or_give_up(turn: Turn, order: Order) -> None:
+    """What becomes of an order that surely did not reach the exchange."""
+    unwanted = _unwanted(turn, order)
+    order = turn.state.orders[order.client_order_id]
+    if order.ended or turn.state.stopping:
+        return
+    if unwanted is None:
+        _send(turn, order)
+    else:
+        turn.move(order, Move.ABANDON, reason=f"the exchange could not be reached, and {unwanted}")
+
+
+def _unwanted(turn: Turn, order: Order) -> str | None:
+    """Why an order that has not reached the exchange should not be sent there any more; None when it should."""
+    if turn.state.stopping:
+        return "the node is stopping"
+    if order.cancel_wanted:
+        return "it was cancelled"
+    if turn.at > order.wanted_until:
+        return "its time is over"
+    return None if order.reduce_only else refusing_now(turn, order)
 
 
 def _send(turn: Turn, order: Order) -> None:
-    order = turn.move(replace(order, unsent=False), Move.SUBMIT)
+    order = turn.move(replace(order, lost_at=None), Move.SUBMIT)
     turn.do(Submit(order.request()))
 
 
 def _again_later(turn: Turn, order: Order) -> None:
     order = turn.put(replace(order, tries=order.tries + 1))
-    turn.do(After(min(2.0 ** (order.tries - 1), _LONGEST_WAIT), order.client_order_id))
+    turn.do(After(min(2.0 ** min(order.tries - 1, 10), _LONGEST_WAIT), order.client_order_id))

@@ -1,6 +1,8 @@
 """From an intent to an order: rounded, held against the owner's limits, written down, and only then sent.
 
-Whoever asks, a strategy or the server, comes through `propose`; there is no other way to an exchange.
+Whoever asks, a strategy, the server or the owner by hand, comes through `propose`; only the owner's kill switch closes
+positions past the limits (`close`), and it can do nothing else. A check that raises halts the node: an order that could
+not be judged is not placed, and none is placed after it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from node_agent.core.effects import Submit
 from node_agent.core.ids import order_of_strategy
 from node_agent.core.market import Candle, Market, OrderRequest, Side
 from node_agent.core.orders import Move, Order, fields, moved
+from node_agent.core.pauses import pause
 from node_agent.core.policy import Verdict, check, notional
-from node_agent.core.risk import exposure
-from node_agent.core.state import StrategyBook
+from node_agent.core.risk import exposure, is_dust
+from node_agent.core.state import RISK_CHECK_FAILED, STOPPED_BY_OWNER, State, StrategyBook
 from node_agent.core.turn import Turn
 from node_agent.strategies.interface import Intent, Strategy
 
@@ -33,6 +36,8 @@ class Source:
     wanted_until: datetime
     command_id: str | None = None
     strategy: str | None = None
+    signal_age: timedelta = timedelta(0)
+    """How long ago it was decided."""
 
 
 def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> str | None:
@@ -42,8 +47,36 @@ def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> s
     """
     if asked.client_order_id in turn.state.orders:
         return None
-    request, verdict = judge(turn, exchange, asked)
-    order = Order(
+    if turn.state.windup is None:
+        request, verdict = _judged(turn, turn.state, exchange, asked, source.signal_age)
+    else:
+        request, verdict = asked, Verdict(STOPPED_BY_OWNER, "orders are being cancelled and closed")
+    order = _order(turn, exchange, request, source)
+    if verdict.rule is not None:
+        refuse(turn, order, verdict)
+        return verdict.rule
+    _send(turn, order)
+    return None
+
+
+def close(turn: Turn, asked: OrderRequest, source: Source) -> None:
+    """Send an order that closes a position, or part of it, for the owner's kill switch."""
+    _send(turn, _order(turn, turn.state.exchange, asked, source))
+
+
+def _send(turn: Turn, order: Order) -> None:
+    turn.move(moved(order, Move.ACCEPT), Move.SUBMIT)
+    state = turn.state
+    if order.market_at is not None:
+        turn.change(placed=(*state.placed, order.market_at))
+    if state.day is not None:
+        turn.change(day=replace(state.day, orders=state.day.orders + 1))
+    turn.remember("market", memory.market(turn.state))
+    turn.do(Submit(order.request()))
+
+
+def _order(turn: Turn, exchange: str, request: OrderRequest, source: Source) -> Order:
+    return Order(
         client_order_id=request.client_order_id,
         exchange=exchange,
         symbol=request.symbol,
@@ -60,14 +93,6 @@ def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> s
         command_id=source.command_id,
         strategy=source.strategy,
     )
-    if verdict.rule is not None:
-        refuse(turn, order, verdict)
-        return verdict.rule
-    turn.move(order, Move.SUBMIT)
-    if order.market_at is not None:
-        turn.change(placed=(*turn.state.placed, order.market_at))
-    turn.do(Submit(request))
-    return None
 
 
 def refuse(turn: Turn, order: Order, verdict: Verdict) -> None:
@@ -76,13 +101,14 @@ def refuse(turn: Turn, order: Order, verdict: Verdict) -> None:
     turn.report("intent.refused", **fields(order), rule=verdict.rule, detail=verdict.detail)
 
 
-def judge(turn: Turn, exchange: str, asked: OrderRequest) -> tuple[OrderRequest, Verdict]:
+def judge(
+    state: State, exchange: str, asked: OrderRequest, at: datetime, signal_age: timedelta = timedelta(0)
+) -> tuple[OrderRequest, Verdict]:
     """The order in the market's steps, and the verdict on it: the owner's rules, then the market's own."""
-    state = turn.state
     market = state.markets.get(asked.symbol)
     request = asked if market is None else rounded(asked, market)
-    facts = exposure(state, request.symbol)
-    verdict = check(state.policy, facts, exchange, request)
+    facts = exposure(state, request.symbol, at)
+    verdict = check(state.policy, facts, exchange, request, signal_age=signal_age)
     if not verdict.allowed:
         return request, verdict
     if exchange != state.exchange:
@@ -91,6 +117,34 @@ def judge(turn: Turn, exchange: str, asked: OrderRequest) -> tuple[OrderRequest,
         return request, Verdict("symbol", f"{exchange} has no market of {request.symbol}")
     too_small = _too_small(request, market, facts.last)
     return (request, verdict) if too_small is None else (asked, too_small)
+
+
+def _judged(
+    turn: Turn, state: State, exchange: str, asked: OrderRequest, signal_age: timedelta
+) -> tuple[OrderRequest, Verdict]:
+    """As `judge` says; when it raises that is a no, and the node is halted."""
+    try:
+        return judge(state, exchange, asked, turn.at, signal_age)
+    except Exception as error:  # whatever it is, an order that could not be judged must not be placed
+        verdict = Verdict(RISK_CHECK_FAILED, f"{type(error).__name__}: {error}")
+        pause(turn, RISK_CHECK_FAILED, by="rule", reason=f"an order could not be judged: {verdict.detail}")
+        return asked, verdict
+
+
+def refusing_now(turn: Turn, order: Order) -> str | None:
+    """The rule that would refuse an accepted order if it were asked for now; None when none would."""
+    state = turn.state
+    placed = list(state.placed)
+    if order.market_at in placed:
+        placed.remove(order.market_at)
+    without = replace(
+        state,
+        orders={name: each for name, each in state.orders.items() if name != order.client_order_id},
+        placed=tuple(placed),
+        day=state.day and replace(state.day, orders=max(state.day.orders - 1, 0)),
+    )
+    _, verdict = _judged(turn, without, order.exchange, order.request(), turn.at - order.created_at)
+    return None if verdict.rule is None else f"{verdict.rule} refuses it now"
 
 
 def _too_small(request: OrderRequest, market: Market, last: Decimal | None) -> Verdict | None:
@@ -107,7 +161,10 @@ def ask_strategies(turn: Turn, candle: Candle) -> None:
     """Let every strategy on the candle's symbol decide, and propose what it wants.
 
     While new risk is stopped its entries are dropped without a word, for it asked for what everybody knows is stopped.
+    While the owner's kill switch is at work none is asked.
     """
+    if turn.state.windup is not None:
+        return
     for strategy in turn.state.strategies:
         if strategy.symbol != candle.symbol:
             continue
@@ -131,21 +188,22 @@ def _propose_intent(turn: Turn, strategy: Strategy, candle: Candle, intent: Inte
         stop_price=intent.stop_price,
         reduce_only=intent.reduce_only,
     )
-    source = Source(wanted_until=turn.at + _STRATEGY_PATIENCE, strategy=strategy.name)
+    age = turn.at - candle.closed_at if turn.state.mode == "live" else timedelta(0)
+    source = Source(wanted_until=turn.at + _STRATEGY_PATIENCE, strategy=strategy.name, signal_age=age)
     propose(turn, turn.state.exchange, asked, source)
 
 
 def _closable(turn: Turn, strategy: Strategy, book: StrategyBook) -> Decimal:
     """What the strategy holds and can close; zero when it is dust, too small to be traded."""
     market = turn.state.markets.get(strategy.symbol)
-    facts = exposure(turn.state, strategy.symbol)
+    facts = exposure(turn.state, strategy.symbol, turn.at)
     if market is None or facts.last is None:
         return Decimal(0)
     held = min(abs(book.position), facts.closable)
     side = Side.SELL if book.position > 0 else Side.BUY
     if (facts.position > 0) != (book.position > 0):
         return Decimal(0)
-    amount = whole_steps(held, market)
-    if amount * facts.last < max(market.minimum_notional, Decimal(0)) or not amount:
+    if is_dust(held, market, facts.last):
         return Decimal(0)
+    amount = whole_steps(held, market)
     return amount if side is Side.SELL else -amount

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 
 class Side(StrEnum):
@@ -146,6 +147,10 @@ class Conduct:
     """How long after it was sent a request may still take effect: an order that is not found sooner may yet appear."""
     ids_unique_for_ever: bool = True
     """Whether an id stays taken when its order has ended."""
+
+
+CONDUCT: Final = Conduct()
+"""Of an exchange whose answers are complete and at once."""
 
 
 @dataclass(frozen=True, slots=True)

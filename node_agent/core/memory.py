@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from node_agent.core.market import ExchangeOrder, ExchangeStatus, OpenOrder, Side
 from node_agent.core.orders import Order
 from node_agent.core.risk import MINUTE
-from node_agent.core.state import Day, Holding, Pause, State, StrategyBook
+from node_agent.core.state import Day, Holding, Pause, State, StrategyBook, Windup
 from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import format_decimal
 
@@ -22,9 +23,40 @@ def market(state: State) -> dict[str, Any]:
         "at": _time(state.market_at),
         "candles_at": {symbol: format_time(at) for symbol, at in state.candles_at.items()},
         "prices": {symbol: format_decimal(price) for symbol, price in state.prices.items()},
-        "day": state.day and {"date": state.day.date.isoformat(), "baseline": format_decimal(state.day.baseline)},
+        "priced_at": {symbol: format_time(at) for symbol, at in state.priced_at.items()},
+        "day": state.day and _day(state.day),
         "snapshot_at": _time(state.snapshot_at),
     }
+
+
+def markets(state: State) -> dict[str, Any]:
+    """The rules of each market, by symbol."""
+    return {
+        symbol: {
+            "base": market.base,
+            "quote": market.quote,
+            "tick_size": format_decimal(market.tick_size),
+            "step_size": format_decimal(market.step_size),
+            "minimum_notional": format_decimal(market.minimum_notional),
+        }
+        for symbol, market in state.markets.items()
+    }
+
+
+def foreign(state: State) -> list[dict[str, Any]]:
+    """Open orders on the account that this node did not place."""
+    return [
+        {
+            "exchange_order_id": each.order.exchange_order_id,
+            "client_order_id": each.order.client_order_id,
+            "symbol": each.order.symbol,
+            "side": str(each.side),
+            "amount": format_decimal(each.order.amount),
+            "filled": format_decimal(each.order.filled),
+            "price": None if each.price is None else format_decimal(each.price),
+        }
+        for each in state.foreign.values()
+    ]
 
 
 def holdings(state: State) -> dict[str, Any]:
@@ -50,8 +82,8 @@ def restored(
     seen = facts.get("market") or {}
     known = {order.client_order_id: order for order in orders}
     market_at = _moment(seen.get("at"))
-    day = seen.get("day")
     placed = sorted(order.market_at for order in known.values() if order.market_at is not None and order.tries_to_trade)
+    seen_at, ahead = facts.get("last_sync_at"), timedelta(seconds=facts.get("clock_offset") or 0)
     return State(
         origin=origin,
         next_seq=last_seq + 1,
@@ -73,9 +105,61 @@ def restored(
         prices={symbol: Decimal(price) for symbol, price in seen.get("prices", {}).items()},
         market_at=market_at,
         candles_at={symbol: parse_time(at) for symbol, at in seen.get("candles_at", {}).items()},
-        day=Day(date.fromisoformat(day["date"]), Decimal(day["baseline"])) if day else None,
+        priced_at={symbol: parse_time(at) for symbol, at in seen.get("priced_at", {}).items()},
+        day=_day_from(seen.get("day")),
+        server_ahead=ahead,
+        server_seen_at=None if seen_at is None else parse_time(seen_at) - ahead,
+        windup=_windup_from(facts.get("windup")),
+        foreign={each["exchange_order_id"]: _foreign_from(each) for each in facts.get("foreign") or ()},
         placed=tuple(at for at in placed if market_at is not None and at > market_at - MINUTE),
         snapshot_at=_moment(seen.get("snapshot_at")),
+    )
+
+
+def windup(state: State) -> dict[str, Any] | None:
+    """How far the owner's kill switch has come; None when there is nothing left to do."""
+    if state.windup is None:
+        return None
+    return {
+        "begun_at": format_time(state.windup.begun_at),
+        "flatten": state.windup.flatten,
+        "then_end": state.windup.then_end,
+        "attempts": dict(state.windup.attempts),
+    }
+
+
+def _foreign_from(stored: dict[str, Any]) -> OpenOrder:
+    amounts = (Decimal(stored["amount"]), Decimal(stored["filled"]))
+    names = (stored["client_order_id"], stored["exchange_order_id"], stored["symbol"])
+    price = stored["price"]
+    order = ExchangeOrder(*names, ExchangeStatus.OPEN, *amounts)
+    return OpenOrder(order, Side(stored["side"]), None if price is None else Decimal(price))
+
+
+def _windup_from(stored: dict[str, Any] | None) -> Windup | None:
+    if stored is None:
+        return None
+    return Windup(parse_time(stored["begun_at"]), stored["flatten"], stored["then_end"], stored["attempts"])
+
+
+def _day(day: Day) -> dict[str, Any]:
+    return {
+        "date": day.date.isoformat(),
+        "baseline": format_decimal(day.baseline),
+        "high": format_decimal(day.high),
+        "orders": day.orders,
+    }
+
+
+def _day_from(stored: dict[str, Any] | None) -> Day | None:
+    if not stored:
+        return None
+    baseline = Decimal(stored["baseline"])
+    return Day(
+        date.fromisoformat(stored["date"]),
+        baseline,
+        Decimal(stored["high"]) if "high" in stored else baseline,
+        stored.get("orders", 0),
     )
 
 

@@ -1,16 +1,20 @@
 """The life of an order: one transition table, and the theory of it.
 
-An order begins as an `intent`. The owner's limits turn it into `refused`, which is the end, or into `submitting`, which
-is written down before a byte goes to the exchange: from then on the exchange may have it, whatever we hear. `unknown`
-means that we do not know whether it has it; only the exchange's own word leads out. `open` and `partly_filled` can
-trade. `cancelling` can trade too, until the exchange says how it ended.
+An order begins as an `intent`. The owner's limits turn it into `refused`, which is the end, or into `accepted`: it may
+be sent, and the exchange surely does not have it. `submitting` is written down before a byte goes to the exchange: from
+then on the exchange may have it, whatever we hear. `unknown` means that we do not know whether it has it; only the
+exchange's own word leads out. `open` and `partly_filled` can trade. `cancelling` can trade too, until the exchange says
+how it ended.
 
     intent ──> refused
-      └─> submitting ──> open ──> partly_filled ──> filled
-              │  ▲         │            │
-              ▼  │         └────┬───────┘
-            unknown ───>        ▼
-                           cancelling ──> cancelled, expired, filled
+      └─> accepted ──> cancelled (not wanted any more)
+            │  ▲
+            ▼  │ surely not there
+        submitting ──> open ──> partly_filled ──> filled
+            │  ▲         │            │
+            ▼  │         └────┬───────┘
+          unknown ───>        ▼
+                         cancelling ──> cancelled, expired, filled
 
 What fills count is what fills say: an end that the exchange tells (`filled`, `cancelled`, …) together with more filled
 than our fills come to is kept as `told`, and takes effect when the missing fills are here. So no order ends in our
@@ -40,6 +44,7 @@ class OrderState(StrEnum):
     """Where an order stands in our own books."""
 
     INTENT = "intent"
+    ACCEPTED = "accepted"
     SUBMITTING = "submitting"
     OPEN = "open"
     PARTLY_FILLED = "partly_filled"
@@ -57,8 +62,12 @@ class Move(StrEnum):
 
     REFUSE = "refuse"
     """The owner's limits said no."""
+    ACCEPT = "accept"
+    """The owner's limits said yes."""
     SUBMIT = "submit"
     """It is to go to the exchange, for the first time or, surely not being there, again."""
+    RETURN = "return"
+    """It came back: the exchange surely does not have it."""
     OPENED = "opened"
     FILLED_PARTLY = "filled_partly"
     FILLED_WHOLLY = "filled_wholly"
@@ -83,9 +92,11 @@ _ENDS: Final = {
 
 TRANSITIONS: Final[Mapping[OrderState, Mapping[Move, OrderState]]] = MappingProxyType(
     {
-        _S.INTENT: {Move.REFUSE: _S.REFUSED, Move.SUBMIT: _S.SUBMITTING},
+        _S.INTENT: {Move.REFUSE: _S.REFUSED, Move.ACCEPT: _S.ACCEPTED},
+        _S.ACCEPTED: {Move.SUBMIT: _S.SUBMITTING, Move.ABANDON: _S.CANCELLED},
         _S.SUBMITTING: {
             Move.SUBMIT: _S.SUBMITTING,
+            Move.RETURN: _S.ACCEPTED,
             Move.OPENED: _S.OPEN,
             Move.FILLED_PARTLY: _S.PARTLY_FILLED,
             Move.LOSE: _S.UNKNOWN,
@@ -133,7 +144,7 @@ TRANSITIONS: Final[Mapping[OrderState, Mapping[Move, OrderState]]] = MappingProx
 ENDED: Final = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
 """States that nothing leads out of."""
 
-REPORTED: Final = frozenset(OrderState) - {_S.INTENT, _S.CANCELLING, _S.REFUSED}
+REPORTED: Final = frozenset(OrderState) - {_S.INTENT, _S.ACCEPTED, _S.CANCELLING, _S.REFUSED}
 """States that the protocol has an `order.…` event for."""
 
 
@@ -179,8 +190,8 @@ class Order:
     """An end that the exchange told, waiting for fills that are not here yet."""
     cancel_wanted: bool = False
     """Cancel it as soon as the exchange has it."""
-    unsent: bool = False
-    """The exchange surely did not get the last try."""
+    lost_at: datetime | None = None
+    """Since when it is not known whether the exchange has it; nothing of it was sent later than that."""
     tries: int = 0
     """How often the exchange was asked for the same thing since it last answered."""
 
@@ -195,7 +206,7 @@ class Order:
 
         A resting order has been answered for; one that fills at once or not at all is on its way until it has ended.
         """
-        if self.ended or self.unsent:
+        if self.ended or self.state is OrderState.ACCEPTED:
             return False
         at_once = self.type is OrderType.MARKET or self.time_in_force is TimeInForce.IOC
         return at_once or self.exchange_order_id is None or self.told is not None or self.state is OrderState.UNKNOWN
@@ -216,6 +227,11 @@ class Order:
     def tries_to_trade(self) -> bool:
         """Whether the owner's limits let it go to the exchange."""
         return self.state not in (OrderState.INTENT, OrderState.REFUSED)
+
+    @property
+    def never_there(self) -> bool:
+        """Whether the exchange was never known to have it."""
+        return self.exchange_order_id is None and not self.filled
 
     def wanting_cancel(self) -> Order:
         """The same, to be cancelled as soon as the exchange is known to have it."""

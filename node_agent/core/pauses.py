@@ -1,8 +1,24 @@
 """Why new risk is stopped, and who may let it go on. Each reason stands alone; trading goes on when none is left.
 
-A pause by the owner is lifted by the owner, one by the server by the server or the owner, a rule's by the rule. When a
-rule stops new risk (a suspension, the day's loss), orders that would still add to it are cancelled; exits and
-protection stay where they are.
+A pause by the owner is lifted by the owner, one by the server by the server or the owner, a rule's by the rule. Some
+rules (`state.HALTING`) halt: orders that would still add risk are cancelled too; exits and protection stay where they
+are.
+
+    rule                 since                                             until
+    paused_by_owner      `node-agent pause`                                `node-agent resume`
+    paused_by_server     a command                                         a command, or `node-agent resume`
+    clock_drift          our clock and the exchange's are too far apart    they are not
+    server_silence       the server was silent for longer than allowed     it accepts a sync, or may be silent
+  and halting:
+    stopped_by_owner     `node-agent stop --cancel-open`                   `node-agent resume`
+    stop_file            a file STOP is in the data directory              it is gone
+    suspended            the server said so, signed                        it accepts a sync
+    daily_loss, drawdown the day's limit was reached                       the market's next day (UTC)
+    key_refused          the exchange does not take our key                it does
+    policy_unreadable    policy.toml is not what it must be                it is
+    risk_check_failed    the node's own check of an order raised           `node-agent resume`
+
+Each is in the journal with its reason, and outlives the process.
 """
 
 from __future__ import annotations
@@ -12,7 +28,7 @@ from typing import Any
 from node_agent.core.effects import Cancel
 from node_agent.core.orders import Move, Order, OrderState
 from node_agent.core.risk import adding_risk
-from node_agent.core.state import Pause
+from node_agent.core.state import HALTING, Pause
 from node_agent.core.turn import Turn
 from node_protocol.encoding import format_time
 
@@ -25,7 +41,7 @@ def pause(turn: Turn, rule: str, *, by: str, reason: str) -> None:
     turn.change(pauses=pauses)
     turn.fact("pauses", stored(pauses))
     turn.report("node.paused", by=by, rule=rule, reason=reason)
-    if by == "rule":
+    if rule in HALTING:
         for order in adding_risk(turn.state):
             cancel(turn, order)
 
@@ -50,7 +66,7 @@ def cancel(turn: Turn, order: Order) -> None:
     if order.state in (OrderState.OPEN, OrderState.PARTLY_FILLED):
         turn.move(order, Move.CANCEL)
         turn.do(Cancel(order.client_order_id, order.symbol))
-    elif order.unsent:
+    elif order.state is OrderState.ACCEPTED:
         turn.move(order, Move.ABANDON, reason="cancelled before it reached the exchange")
     else:
         turn.put(order.wanting_cancel())

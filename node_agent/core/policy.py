@@ -8,15 +8,18 @@ all fill at once and still be inside. The rules, in the order in which they are 
     no_price                               nothing can be weighed before the market has told a price
     price_collar                           no price worse for the owner than the last trade allows
   and, for whatever adds risk:
-    paused_by_owner, paused_by_server,     new risk is stopped, and why
-    suspended, daily_loss
+    the rules of `pauses.py`               new risk is stopped, and why
+    signal_age                             who asks for it decided too long ago
+    market_data_age                        the last price is too old to weigh it by
+    trading_hours
     unknown_order                          an order of this symbol may or may not exist
-    orders_per_minute                      of the market's time
-    max_order_notional, max_position_notional, max_total_notional
+    orders_per_minute, orders_per_day      of the market's time
+    max_order_notional, max_open_notional, max_position_notional, max_total_notional
 
 An order reduces when it trades against the position by no more than is left of it once every open order against it has
-filled. Such exits, and cancels, stay allowed whatever happened: pauses and amounts do not hold them back. A stop that
-reduces is protection, so its trigger may lie outside the collar.
+filled. Such exits, and cancels, stay allowed whatever happened: pauses, ages, hours and amounts do not hold them back.
+A stop that reduces is protection, so its trigger may lie outside the collar. Orders that somebody else placed on the
+account count like the node's own, but for what can be closed.
 """
 
 from __future__ import annotations
@@ -24,10 +27,27 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from enum import StrEnum
+from typing import Final
 
+from node_agent.core.hours import Window
 from node_agent.core.market import OrderRequest, OrderType, Side
 from node_protocol.messages import format_decimal
+
+TRADING_COMMANDS: Final = frozenset(
+    ("order.place", "order.cancel", "orders.cancel_all", "trading.pause", "trading.resume")
+)
+"""What a server may be let ask for. Asking for a report, or for a new node key, is not about trading."""
+
+
+class OnSilence(StrEnum):
+    """What is done when the server has been silent for too long."""
+
+    PAUSE = "pause"
+    CANCEL_OPEN = "cancel_open"
+    FLATTEN = "flatten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +58,34 @@ class Policy:
     symbols: frozenset[str]
     order_types: frozenset[OrderType]
     max_order_notional: Decimal
+    max_open_notional: Decimal
+    """Of all open orders."""
     max_position_notional: Decimal
     """Of one symbol, its open orders on the same side included."""
     max_total_notional: Decimal
     """Of all positions and all open orders."""
     orders_per_minute: int
+    orders_per_day: int
     daily_loss: Decimal
     """Loss since the start of the market's day (UTC), open positions at the last price, at which new risk stops."""
+    drawdown: Decimal
+    """Loss since the day's best moment at which new risk stops."""
     price_collar: Decimal
     """Fraction of the last trade's price by which a price may be worse than it."""
-    server_commands: bool
-    """Whether orders, cancels and pauses are taken from the server at all."""
+    max_signal_age: timedelta
+    """Of a command, since the server issued it; of a strategy's decision, since its candle closed."""
+    max_data_age: timedelta
+    """Of the last price, by the wall clock."""
+    server_commands: frozenset[str]
+    """Those of TRADING_COMMANDS that are taken from the server."""
     sides: frozenset[Side] = frozenset(Side)
+    trading_hours: tuple[Window, ...] = ()
+    """None for always."""
+    max_clock_drift: timedelta = timedelta(seconds=2)
+    """Between our clock and the exchange's; beyond it new risk stops."""
+    server_silence: timedelta | None = None
+    """How long the server may be silent; None for ever."""
+    on_server_silence: OnSilence = OnSilence.PAUSE
 
     @property
     def digest(self) -> str:
@@ -60,12 +96,21 @@ class Policy:
             "sides": sorted(self.sides),
             "order_types": sorted(self.order_types),
             "max_order_notional": format_decimal(self.max_order_notional),
+            "max_open_notional": format_decimal(self.max_open_notional),
             "max_position_notional": format_decimal(self.max_position_notional),
             "max_total_notional": format_decimal(self.max_total_notional),
             "orders_per_minute": self.orders_per_minute,
+            "orders_per_day": self.orders_per_day,
             "daily_loss": format_decimal(self.daily_loss),
+            "drawdown": format_decimal(self.drawdown),
             "price_collar": format_decimal(self.price_collar),
-            "server_commands": self.server_commands,
+            "max_signal_age": self.max_signal_age.total_seconds(),
+            "max_data_age": self.max_data_age.total_seconds(),
+            "server_commands": sorted(self.server_commands),
+            "trading_hours": sorted(str(window) for window in self.trading_hours),
+            "max_clock_drift": self.max_clock_drift.total_seconds(),
+            "server_silence": None if self.server_silence is None else self.server_silence.total_seconds(),
+            "on_server_silence": str(self.on_server_silence),
         }
         return hashlib.sha256(json.dumps(limits, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -75,12 +120,17 @@ NOTHING = Policy(
     symbols=frozenset(),
     order_types=frozenset(),
     max_order_notional=Decimal(0),
+    max_open_notional=Decimal(0),
     max_position_notional=Decimal(0),
     max_total_notional=Decimal(0),
     orders_per_minute=0,
+    orders_per_day=0,
     daily_loss=Decimal(0),
+    drawdown=Decimal(0),
     price_collar=Decimal(0),
-    server_commands=False,
+    max_signal_age=timedelta(0),
+    max_data_age=timedelta(0),
+    server_commands=frozenset(),
 )
 """Allows nothing: what holds until the owner's limits have been read."""
 
@@ -100,8 +150,15 @@ class Exposure:
     """How much of the position no open order closes yet, in the base currency."""
     total: Decimal = Decimal(0)
     """Notional of all positions and of all open orders that add risk."""
+    open_notional: Decimal = Decimal(0)
+    """Notional of all open orders of all symbols."""
     recent_orders: int = 0
     """Orders placed within the last minute of the market's time."""
+    orders_today: int = 0
+    """Orders placed on this day of the market."""
+    data_age: timedelta | None = None
+    """Of the last price; None where there is none."""
+    in_hours: bool = True
     stopped_by: tuple[str, ...] = ()
     """Rules that hold back new risk now."""
     unknown_order: bool = False
@@ -147,8 +204,13 @@ def _closable(order: OrderRequest, exposure: Exposure) -> Decimal:
     return exposure.closable if against else Decimal(0)
 
 
-def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest) -> Verdict:
-    """Hold one order against the limits. The order is already rounded to the market's steps."""
+def check(
+    policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest, *, signal_age: timedelta = timedelta(0)
+) -> Verdict:
+    """Hold one order against the limits. It is already rounded to the market's steps.
+
+    `signal_age` is how long ago it was decided.
+    """
     refusal = _scope(policy, exchange, order)
     if refusal is not None:
         return refusal
@@ -164,7 +226,12 @@ def check(policy: Policy, exposure: Exposure, exchange: str, order: OrderRequest
     worth = notional(order, last)
     if exit_only:
         return Verdict(None, reduces=True, notional=worth)
-    return _stopped(exposure) or _rate(policy, exposure) or _amounts(policy, exposure, order, worth, last)
+    return (
+        _stopped(exposure)
+        or _ages(policy, exposure, signal_age)
+        or _rate(policy, exposure)
+        or _amounts(policy, exposure, order, worth, last)
+    )
 
 
 def _scope(policy: Policy, exchange: str, order: OrderRequest) -> Verdict | None:
@@ -204,15 +271,34 @@ def _stopped(exposure: Exposure) -> Verdict | None:
     return None
 
 
+def _ages(policy: Policy, exposure: Exposure, signal_age: timedelta) -> Verdict | None:
+    if signal_age > policy.max_signal_age:
+        return Verdict(
+            "signal_age", f"decided {_seconds(signal_age)} ago, the most is {_seconds(policy.max_signal_age)}"
+        )
+    if exposure.data_age is None or exposure.data_age > policy.max_data_age:
+        age = "unknown" if exposure.data_age is None else _seconds(exposure.data_age)
+        return Verdict("market_data_age", f"the last price is {age} old, the most is {_seconds(policy.max_data_age)}")
+    if not exposure.in_hours:
+        hours = ", ".join(str(window) for window in policy.trading_hours)
+        return Verdict("trading_hours", f"the owner trades {hours} UTC")
+    return None
+
+
 def _rate(policy: Policy, exposure: Exposure) -> Verdict | None:
     if exposure.recent_orders >= policy.orders_per_minute:
         return Verdict("orders_per_minute", f"{exposure.recent_orders} within the last minute")
+    if exposure.orders_today >= policy.orders_per_day:
+        return Verdict("orders_per_day", f"{exposure.orders_today} today")
     return None
 
 
 def _amounts(policy: Policy, exposure: Exposure, order: OrderRequest, worth: Decimal, last: Decimal) -> Verdict:
     if worth > policy.max_order_notional:
         return Verdict("max_order_notional", _above(worth, policy.max_order_notional))
+    waiting = exposure.open_notional + worth
+    if waiting > policy.max_open_notional:
+        return Verdict("max_open_notional", _above(waiting, policy.max_open_notional))
     held = exposure.position * last
     position = worth + (held + exposure.open_buys if order.side is Side.BUY else exposure.open_sells - held)
     if position > policy.max_position_notional:
@@ -225,3 +311,7 @@ def _amounts(policy: Policy, exposure: Exposure, order: OrderRequest, worth: Dec
 
 def _above(value: Decimal, limit: Decimal) -> str:
     return f"{format_decimal(value)} is above {format_decimal(limit)}"
+
+
+def _seconds(age: timedelta) -> str:
+    return f"{age.total_seconds():g} s"

@@ -1,18 +1,21 @@
 """What is at risk now: the facts that the owner's limits are held against, drawn from the node's books.
 
-Every order that may still trade counts, whatever we last heard of it. Orders against a position are covered by it, the
-cheapest first; only what they come to beyond it adds risk.
+Every order that may still trade counts, whatever we last heard of it, and those that somebody else placed on the
+account too. Orders against a position are covered by it, the cheapest first; only what they come to beyond it adds
+risk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from node_agent.core.market import Side
+from node_agent.core import hours
+from node_agent.core.amounts import whole_steps
+from node_agent.core.market import Market, OpenOrder, Side
 from node_agent.core.orders import Order, OrderState
 from node_agent.core.policy import Exposure, notional
 from node_agent.core.state import Holding, State
@@ -22,9 +25,11 @@ _NOTHING_HELD: Final = Holding()
 MINUTE: Final = timedelta(minutes=1)
 
 
-def exposure(state: State, symbol: str) -> Exposure:
-    """What is at risk, as an order of this symbol sees it."""
-    live = [order for order in state.orders.values() if not order.ended]
+def exposure(state: State, symbol: str, at: datetime) -> Exposure:
+    """What is at risk, as an order of this symbol sees it at this time of the wall clock."""
+    live = state.live
+    foreign = [each for each in state.foreign.values() if each.order.symbol == symbol]
+    priced_at = state.priced_at.get(symbol)
     ours = [order for order in live if order.symbol == symbol]
     position = position_of(state, symbol)
     against = [order for order in ours if order.side is (Side.SELL if position > 0 else Side.BUY)]
@@ -32,14 +37,34 @@ def exposure(state: State, symbol: str) -> Exposure:
     return Exposure(
         last=state.prices.get(symbol),
         position=position,
-        open_buys=sum((_worth(state, order) for order in ours if order.side is Side.BUY), _ZERO),
-        open_sells=sum((_worth(state, order) for order in ours if order.side is Side.SELL), _ZERO),
+        open_buys=_open(state, ours, foreign, Side.BUY),
+        open_sells=_open(state, ours, foreign, Side.SELL),
         closable=max(abs(position) - sum((order.remaining for order in against), _ZERO), _ZERO),
-        total=sum((_total(state, each, live) for each in symbols), _ZERO),
+        total=sum((_total(state, each, live) for each in symbols), foreign_notional(state)),
+        open_notional=sum((_worth(state, order) for order in live), foreign_notional(state)),
         recent_orders=recent_orders(state),
+        orders_today=0 if state.day is None else state.day.orders,
+        data_age=None if priced_at is None else at - priced_at,
+        in_hours=not state.policy.trading_hours or hours.is_within(state.policy.trading_hours, trading_time(state, at)),
         stopped_by=tuple(state.pauses),
         unknown_order=any(order.state is OrderState.UNKNOWN for order in ours),
     )
+
+
+def trading_time(state: State, at: datetime) -> datetime:
+    """The time that days and hours of trading go by: the wall clock's, or that of a recording which is being played."""
+    return at if state.mode == "live" or state.market_at is None else state.market_at
+
+
+def foreign_notional(state: State) -> Decimal:
+    """What open orders that this node did not place may still trade, in the quote currency."""
+    return sum((_worth_of_foreign(state, each) for each in state.foreign.values()), _ZERO)
+
+
+def is_dust(amount: Decimal, market: Market, last: Decimal) -> bool:
+    """Whether a position is too small for the market to take an order that closes it."""
+    size = whole_steps(abs(amount), market)
+    return not size or size * last < market.minimum_notional
 
 
 def position_of(state: State, symbol: str) -> Decimal:
@@ -49,7 +74,7 @@ def position_of(state: State, symbol: str) -> Decimal:
 
 def adding_risk(state: State) -> list[Order]:
     """Orders that may still trade and would make a position larger, in part at least."""
-    live = [order for order in state.orders.values() if not order.ended]
+    live = state.live
     symbols = dict.fromkeys(order.symbol for order in live)
     return [order for symbol in symbols for order, uncovered in _uncovered(state, symbol, live) if uncovered]
 
@@ -70,8 +95,25 @@ def result(state: State) -> Decimal:
 
 
 def day_loss(state: State) -> Decimal:
-    """What has been lost since the market's day began; zero when nothing has."""
+    """What has been lost since the day began; zero when nothing has."""
     return _ZERO if state.day is None else max(state.day.baseline - result(state), _ZERO)
+
+
+def drawdown(state: State) -> Decimal:
+    """What has been lost since the day's best moment; zero at that moment."""
+    return _ZERO if state.day is None else max(state.day.high - result(state), _ZERO)
+
+
+def _open(state: State, ours: Iterable[Order], foreign: Iterable[OpenOrder], side: Side) -> Decimal:
+    """Notional of open orders to one side."""
+    own = sum((_worth(state, order) for order in ours if order.side is side), _ZERO)
+    return sum((_worth_of_foreign(state, each) for each in foreign if each.side is side), own)
+
+
+def _worth_of_foreign(state: State, each: OpenOrder) -> Decimal:
+    """Reckoned at whichever is more, its price or the last."""
+    remaining = max(each.order.amount - each.order.filled, _ZERO)
+    return remaining * max(each.price or _ZERO, state.prices.get(each.order.symbol, _ZERO))
 
 
 def _total(state: State, symbol: str, live: Iterable[Order]) -> Decimal:

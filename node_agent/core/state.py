@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final
 
-from node_agent.core.market import Market
+from node_agent.core.market import CONDUCT, Conduct, Market, OpenOrder
 from node_agent.core.orders import Order
 from node_agent.core.policy import NOTHING, Policy
 from node_agent.strategies.interface import Strategy
@@ -16,8 +17,40 @@ from node_protocol.messages import Command
 
 PAUSED_BY_OWNER: Final = "paused_by_owner"
 PAUSED_BY_SERVER: Final = "paused_by_server"
+STOPPED_BY_OWNER: Final = "stopped_by_owner"
+STOP_FILE: Final = "stop_file"
 SUSPENDED: Final = "suspended"
 DAILY_LOSS: Final = "daily_loss"
+DRAWDOWN: Final = "drawdown"
+CLOCK_DRIFT: Final = "clock_drift"
+SERVER_SILENCE: Final = "server_silence"
+KEY_REFUSED: Final = "key_refused"
+POLICY_UNREADABLE: Final = "policy_unreadable"
+RISK_CHECK_FAILED: Final = "risk_check_failed"
+
+HALTING: Final = frozenset(
+    (
+        STOPPED_BY_OWNER,
+        STOP_FILE,
+        SUSPENDED,
+        DAILY_LOSS,
+        DRAWDOWN,
+        KEY_REFUSED,
+        POLICY_UNREADABLE,
+        RISK_CHECK_FAILED,
+    )
+)
+"""Rules under which open orders that would still add risk are cancelled too."""
+
+
+class Trading(StrEnum):
+    """What the node may do. Cancels and exits it may do always."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    """No new risk; open orders stay."""
+    HALTED = "halted"
+    """No new risk, and open orders that would add to it are cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +77,10 @@ class Day:
 
     date: date
     baseline: Decimal
+    high: Decimal
+    """The most that the books have come to since."""
+    orders: int = 0
+    """Placed since it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +93,21 @@ class Pause:
     """`owner`, `server` or `rule`, as in `node.paused`."""
     reason: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Windup:
+    """Open orders are being cancelled, positions perhaps closed, until nothing is left: how far that is."""
+
+    begun_at: datetime
+    flatten: bool
+    """Positions too."""
+    then_end: bool
+    """The process is to end when nothing is left."""
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    """Exits sent, by symbol."""
+    next_try_at: Mapping[str, datetime] = field(default_factory=dict)
+    """Not before this is the next exit of a symbol sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +128,8 @@ class State:
     version: str = ""
     mode: str = ""
     exchange: str = ""
+    conduct: Conduct = CONDUCT
+    reports_to_server: bool = False
     policy: Policy = NOTHING
     policy_digest: str | None = None
     """Of the limits last reported; None before there were any."""
@@ -95,6 +149,8 @@ class State:
     """By rule."""
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     """The last trade's price, by symbol."""
+    priced_at: Mapping[str, datetime] = field(default_factory=dict)
+    """The wall clock when that price was true, by symbol: when its candle closed, or a recording told it."""
     market_at: datetime | None = None
     """The market's time: the latest candle's."""
     candles_at: Mapping[str, datetime] = field(default_factory=dict)
@@ -113,5 +169,28 @@ class State:
     """By base currency: what the account held at the last snapshot beyond what this node has traded."""
     rereadings: int = 0
     """How often balances were read again for not going with the trades that we know of."""
+    foreign: Mapping[str, OpenOrder] = field(default_factory=dict)
+    """By the exchange's order id: open orders on the account that this node did not place."""
+    undead: frozenset[str] = frozenset()
+    """Client order ids of ours that had ended here and were open there when that was last asked."""
+    server_ahead: timedelta = timedelta(0)
+    """How far the server's clock is ahead of ours. What the owner's limits go by is never corrected by it."""
+    server_seen_at: datetime | None = None
+    """The wall clock when the server last accepted a sync, or this process began to wait for it."""
+    stale: frozenset[str] = frozenset()
+    """Symbols whose last price has been said to be too old."""
+    windup: Windup | None = None
     can_rotate_key: bool = False
     stopping: bool = False
+
+    @property
+    def trading(self) -> Trading:
+        """What the node may do now."""
+        if not self.pauses:
+            return Trading.ACTIVE
+        return Trading.HALTED if HALTING & self.pauses.keys() else Trading.REDUCING
+
+    @property
+    def live(self) -> list[Order]:
+        """Orders of ours that may still trade."""
+        return [order for order in self.orders.values() if not order.ended]

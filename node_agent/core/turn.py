@@ -7,7 +7,7 @@ of `step`; nothing outside sees it change.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from node_agent.core.effects import Append, Effect, Remember
@@ -19,6 +19,14 @@ from node_agent.core.state import State
 _ENDED_KEPT: Final = 500
 """Ended orders that stay at hand, for what may still be told of them."""
 _ENDED_SLACK: Final = 100
+
+
+def shifted(at: datetime, by: timedelta) -> datetime:
+    """The time so much later, or the end of time: what a server says of its clock must not stop the node."""
+    try:
+        return at + by
+    except OverflowError:
+        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=UTC)
 
 
 class Turn:
@@ -34,6 +42,11 @@ class Turn:
         self._light_facts: dict[str, Any] = {}
         self._reports: list[Report] = []
         self._effects: list[Effect] = []
+
+    @property
+    def server_at(self) -> datetime:
+        """Now, by the server's clock."""
+        return shifted(self.at, self.state.server_ahead)
 
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
@@ -98,7 +111,7 @@ class Turn:
         if not (self._orders or self._fills or self._done or self._facts or self._reports):
             light = (Remember(self._light_facts),) if self._light_facts else ()
             return self.state, (*light, *self._effects)
-        events = numbered(self._reports, origin=self.state.origin, next_seq=self.state.next_seq, at=self.at)
+        events = numbered(self._reports, origin=self.state.origin, next_seq=self.state.next_seq, at=self.server_at)
         self.change(next_seq=self.state.next_seq + len(events))
         append = Append(
             at=self.at,

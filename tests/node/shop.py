@@ -54,6 +54,10 @@ class Shop:
     def conduct(self) -> Conduct:
         return Conduct()
 
+    @property
+    def rate_limits(self) -> Mapping[str, object]:
+        return {}
+
     async def markets(self) -> Mapping[str, Market]:
         await self.around("before markets")
         return {BTC.symbol: BTC}

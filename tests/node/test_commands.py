@@ -87,7 +87,7 @@ def test_prices_are_rounded_for_the_owner_before_they_are_held_against_the_limit
 
 
 def test_an_owner_who_takes_no_commands_gets_none() -> None:
-    node = ready(server_commands=False)
+    node = ready(server_commands=frozenset())
     assert node.refused_by(place("a")) == "server_commands"
     assert node.last("intent.refused")["rule"] == "server_commands"
     assert node.refused_by(command("b", "trading.pause")) == "server_commands"

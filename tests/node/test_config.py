@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.config import ConfigError, load, load_policy, passphrase_from, vault_key
 from node_agent.core.market import OrderType
+from node_agent.core.policy import TRADING_COMMANDS
 from tests.support import NodeDir
 
 
@@ -40,7 +41,7 @@ def test_a_new_node_has_the_limits_that_init_promises(data_dir: Path) -> None:
     config, policy = load(data_dir, {}), load_policy(data_dir)
     assert (config.node.mode, config.exchange.name, config.exchange.symbol) == ("paper", "paper", "BTC/USD")
     assert (policy.max_order_notional, policy.max_total_notional) == (Decimal(1000), Decimal(5000))
-    assert policy.server_commands
+    assert policy.server_commands == TRADING_COMMANDS
     assert policy.symbols == {"BTC/USD"}
     assert policy.order_types == set(OrderType)
 
@@ -50,7 +51,9 @@ def test_variables_go_before_the_file(data_dir: Path) -> None:
         data_dir,
         {"NODE_STRATEGY__NAME": "none", "NODE_STRATEGY__FAST": "3", "NODE_PAPER__CASH": "5.5", "NODE_DATA_DIR": "/x"},
     )
-    assert (config.strategy.name, config.strategy.fast, config.paper.cash) == ("none", 3, Decimal("5.5"))
+    assert (config.strategy.name, config.strategy.fast) == ("none", 3)
+    assert config.paper is not None
+    assert config.paper.cash == Decimal("5.5")
 
 
 def test_no_variable_changes_the_owner_s_limits(data_dir: Path) -> None:
@@ -100,7 +103,10 @@ def test_a_directory_without_a_node_says_how_to_make_one(tmp_path: Path) -> None
         ("daily_loss =", "dayly_loss =", "dayly_loss: no such key"),
         ('price_collar = "0.20"', 'price_collar = "1.5"', "price_collar: must be less than or equal to 1"),
         ('max_order_notional = "1000"', "max_order_notional = 999.5", "max_order_notional: write it in quotes"),
-        ("server_commands = true", 'server_commands = "yes"', "server_commands: must be a valid boolean"),
+        ("server_commands = true", 'server_commands = "yes"', "server_commands: true, false, or a list such as"),
+        ("server_commands = true", 'server_commands = ["order.send"]', "server_commands: order.send is none of"),
+        ("trading_hours = []", 'trading_hours = ["17:00-08:00"]', "trading_hours.0: hours end after they begin"),
+        ("max_data_age = 180", "max_data_age = 0", "max_data_age: must be greater than or equal to 1"),
         ('sides = ["buy", "sell"]', 'sides = ["buy", "buy"]', "sides: a value twice"),
     ],
 )

@@ -68,7 +68,8 @@ def test_every_state_that_is_not_an_end_can_end() -> None:
 
 
 def test_nothing_reaches_the_exchange_before_it_is_submitting() -> None:
-    assert set(TRANSITIONS[OrderState.INTENT].values()) == {OrderState.SUBMITTING, OrderState.REFUSED}
+    assert set(TRANSITIONS[OrderState.INTENT].values()) == {OrderState.ACCEPTED, OrderState.REFUSED}
+    assert set(TRANSITIONS[OrderState.ACCEPTED].values()) == {OrderState.SUBMITTING, OrderState.CANCELLED}
 
 
 def test_the_protocol_has_an_event_for_each_reported_state() -> None:

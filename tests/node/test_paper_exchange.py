@@ -97,7 +97,7 @@ def test_what_was_acknowledged_is_on_the_books_after_a_crash(node: NodeDir) -> N
         assert resting is not None
         assert filled is not None
         assert (resting.status, filled.status) == (ExchangeStatus.OPEN, ExchangeStatus.FILLED)
-        assert [order.client_order_id for order in await exchange.open_orders()] == ["resting"]
+        assert [each.order.client_order_id for each in await exchange.open_orders()] == ["resting"]
         assert [fill.client_order_id for fill in await exchange.fills_since(None)] == ["filled"]
         assert (await exchange.balances())["BTC"] == D(1)
         assert await exchange.find_order("never", "") is None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
+from node_agent.core.hours import parse
 from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.core.policy import NOTHING, Exposure, check, notional
 from tests.node.values import LIMITS, limits
 
-AT_100 = Exposure(last=D(100))
+AT_100 = Exposure(last=D(100), data_age=timedelta(0))
+MINUTE = timedelta(minutes=1)
 
 
 def order(side: str = "buy", amount: str = "5", **changes: object) -> OrderRequest:
@@ -126,6 +129,35 @@ def test_an_unknown_order_blocks_its_symbol() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "facts", "changes"),
+    [
+        ("market_data_age", {"data_age": timedelta(seconds=61)}, {"max_data_age": MINUTE}),
+        ("market_data_age", {"data_age": None}, {}),
+        ("trading_hours", {"in_hours": False}, {}),
+        ("orders_per_day", {"orders_today": 7}, {"orders_per_day": 7}),
+        ("max_open_notional", {"open_notional": D("500.01")}, {"max_open_notional": D(1000)}),
+    ],
+)
+def test_more_rules_hold_new_risk_back_and_no_exit(name: str, facts: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert rule(order(), replace(AT_100, **facts), **changes) == name
+    held = replace(AT_100, position=D(5), closable=D(5), **facts)
+    assert rule(order("sell", amount="5"), held, **changes) is None
+
+
+def test_these_rules_allow_what_is_at_their_edge() -> None:
+    edge = replace(AT_100, data_age=MINUTE, orders_today=6, open_notional=D(500))
+    assert rule(order(), edge, max_data_age=MINUTE, orders_per_day=7, max_open_notional=D(1000)) is None
+
+
+def test_an_old_signal_takes_no_new_risk_and_still_closes() -> None:
+    policy, old = limits(max_signal_age=MINUTE), timedelta(seconds=61)
+    assert check(policy, AT_100, "paper", order(), signal_age=MINUTE).allowed
+    assert check(policy, AT_100, "paper", order(), signal_age=old).rule == "signal_age"
+    held = replace(AT_100, position=D(5), closable=D(5))
+    assert check(policy, held, "paper", order("sell"), signal_age=old).allowed
+
+
+@pytest.mark.parametrize(
     ("asked", "worth"),
     [
         (order(amount="2"), 200),
@@ -143,4 +175,10 @@ def test_notional_is_the_most_that_an_order_can_come_to(asked: OrderRequest, wor
 def test_equal_limits_have_one_digest_and_different_ones_another() -> None:
     assert limits(max_order_notional=D("1000.0")).digest == LIMITS.digest
     assert limits(max_order_notional=D("1001")).digest != LIMITS.digest
-    assert limits(server_commands=False).digest != LIMITS.digest
+    assert limits(server_commands=frozenset()).digest != LIMITS.digest
+    for change in (
+        {"max_data_age": MINUTE},
+        {"trading_hours": (parse("mon 08:00-09:00"),)},
+        {"server_silence": MINUTE},
+    ):
+        assert limits(**change).digest != LIMITS.digest

@@ -330,7 +330,7 @@ async def test_a_server_that_suspends_stops_new_risk(tmp_path: Path) -> None:
         bench.order()
         refused = await bench.until("command.refused")
         assert refused.data["rule"] == "suspended"
-        assert bench.runner.status()["trading"] == "stopped"
+        assert bench.runner.status()["trading"] == "halted"
 
 
 async def test_prices_in_the_status_are_text(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from node_agent.core.market import (
     OrderType,
 )
 from node_agent.core.orders import OrderState
-from node_agent.core.policy import Policy
+from node_agent.core.policy import TRADING_COMMANDS, Policy
 from node_agent.core.state import State
 from node_protocol.messages import Command, Event
 
@@ -33,12 +33,17 @@ LIMITS = Policy(
     symbols=frozenset({"BTC/USD", "ETH/USD"}),
     order_types=frozenset(OrderType),
     max_order_notional=D(1000),
+    max_open_notional=D(100_000),
     max_position_notional=D(2000),
     max_total_notional=D(3000),
     orders_per_minute=5,
+    orders_per_day=1000,
     daily_loss=D(500),
+    drawdown=D(100_000),
     price_collar=D("0.20"),
-    server_commands=True,
+    max_signal_age=timedelta(hours=1),
+    max_data_age=timedelta(hours=1),
+    server_commands=TRADING_COMMANDS,
 )
 
 

@@ -1,0 +1,148 @@
+"""`node-agent orders`: what is open, an order by hand, a cancel by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node_agent import at_rest, facts
+from node_agent.cli import asked, hand, options, words
+from node_agent.cli.errors import CliError
+from node_agent.config import load
+from node_agent.control_line import NotRunning
+from node_agent.core.ids import order_of_owner
+from node_agent.journal import JOURNAL_FILE, Journal
+from node_agent.journal_files import knows_order
+
+
+@click.group()
+def orders() -> None:
+    """The node's orders: what is open, and the owner's own hand on them."""
+
+
+@orders.command("list")
+@options.data_dir
+@options.as_json
+def list_orders(data_dir: Path, as_json: bool) -> None:
+    """Show what is open: the node's orders, its positions, rests too small to trade, and orders that are not its own.
+
+    From the node while it runs, and else from its journal: then it is what it knew last, and not what the exchange
+    says. An order that is `unknown` may or may not be at the exchange; the node is finding out.
+    """
+    with hand.said():
+        try:
+            found = {**hand.answer(data_dir, {"request": "orders"}), "running": True}
+            del found["done"]
+        except NotRunning:
+            with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
+                known = facts.of_account(at_rest.restored(journal))
+                found = {**known, "foreign": journal.fact("foreign") or [], "running": False}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+@orders.command()
+@options.data_dir
+@asked.order_options
+@click.option(
+    "--id", "token", metavar="TEXT", help="Names the order: asked for again by the same id, it is not doubled."
+)
+@options.as_json
+def place(data_dir: Path, token: str | None, as_json: bool, exchange: str | None, **named: Any) -> None:
+    """Place an order by hand, through the node that runs.
+
+    The owner's limits hold for it as for any other: try it on them with `node-agent policy check`. Says what became of
+    it; exit code 1 when it was refused, by the limits or by the exchange.
+    """
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token and len(token) <= 64):
+        raise click.UsageError("--id takes 1 to 64 letters, digits and signs, without blanks")
+    with hand.said():
+        hand.see_that_there_is_a_node(data_dir)
+        wanted = asked.asked(exchange=exchange or load(data_dir, os.environ).exchange.name, **named)
+        request = {"request": "place", "order": wanted.model_dump(mode="json", exclude_none=True)}
+        token = token or secrets.token_hex(16)
+        _see_that_it_is_new(data_dir, token)
+        try:
+            became = hand.answer(data_dir, {**request, "token": token})
+        except NotRunning as error:
+            raise CliError("orders are placed while the node runs alone, and it does not", *error.hints) from None
+    order = became["order"]
+    if as_json:
+        click.echo(json.dumps(order, indent=2))
+    elif became["known"]:
+        click.echo(f"placed before: {words.of_order(order)}")
+    else:
+        click.echo(words.of_order(order))
+    if became["known"] and not became["same"]:
+        raise CliError("another order was placed under this id before", "name this one by another --id")
+    _see_that_it_was_taken(order, became.get("detail"))
+
+
+@orders.command()
+@options.data_dir
+@click.argument("client_order_id", metavar="ID")
+@options.as_json
+def cancel(data_dir: Path, client_order_id: str, as_json: bool) -> None:
+    """Cancel what is left of an order of the node's; ID is the last word of its line in `orders list`.
+
+    Exit code 1 when it has ended in another way, or the exchange has not answered yet. A node that does not run takes
+    all its orders back by `node-agent stop --cancel-open`.
+    """
+    with hand.said():
+        hand.see_that_there_is_a_node(data_dir)
+        try:
+            order = hand.answer(data_dir, {"request": "cancel", "client_order_id": client_order_id})["order"]
+        except NotRunning as error:
+            raise CliError(
+                "an order is cancelled while the node runs alone, and it does not",
+                *error.hints,
+                "or have all its orders cancelled: `node-agent stop --cancel-open`",
+            ) from None
+    if as_json:
+        click.echo(json.dumps(order, indent=2))
+    else:
+        click.echo(words.of_order(order))
+    if order["state"] == "cancelled":
+        return
+    if order["state"] in ("filled", "expired", "rejected", "refused"):
+        raise CliError(f"it had ended before: {order['state']}")
+    raise CliError("the exchange has not said yet that it is cancelled", "the node goes on; look with `orders list`")
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    yield words.counted(found)
+    yield from words.of_work(found)
+    if found["foreign"]:
+        yield "open on the account, and not of this node:"
+        for order in found["foreign"]:
+            yield f"  {words.of_foreign(order)}"
+    if not found["running"]:
+        yield "the node does not run: this is what it knew last"
+
+
+def _see_that_it_is_new(data_dir: Path, token: str) -> None:
+    """An order that ended long ago is in the journal alone: a node that runs keeps the latest at hand."""
+    with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
+        client_order_id = order_of_owner(str(journal.fact("origin")), token)
+        at_hand = journal.restore().orders
+    if client_order_id in at_hand or not knows_order(data_dir / JOURNAL_FILE, client_order_id):
+        return
+    raise CliError(f"an order was placed under this id before, and ended: {client_order_id}", "name it by another --id")
+
+
+def _see_that_it_was_taken(order: dict[str, Any], detail: str | None) -> None:
+    if order["state"] == "refused":
+        raise CliError(f"refused by {order['reason']}" + (f": {detail}" if detail else ""))
+    if order["state"] == "rejected":
+        raise CliError(f"the exchange refused it: {order.get('reason', 'without a reason')}")
+    if order["state"] in ("submitting", "accepted", "unknown"):
+        raise CliError("the exchange has not answered yet", "the node goes on; look with `node-agent orders list`")

@@ -1,0 +1,95 @@
+"""What the owner can ask of a node that runs: one frozen, strict value for each request, and how a line is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import StringConstraints
+
+from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
+from node_protocol import strict_json
+from node_protocol.messages import ClientOrderId, Line, Message, OrderPlace, validate
+from node_protocol.refusals import Malformed, Refused
+
+LONGEST_REQUEST: Final = 4096
+"""Bytes."""
+
+
+class Pause(Message):
+    """Stop new risk."""
+
+    request: Literal["pause"]
+    reason: Line
+
+
+class Resume(Message):
+    """Let trading go on."""
+
+    request: Literal["resume"]
+
+
+class Stop(Message):
+    """End the process: at once, or when orders are cancelled, or when positions are closed too."""
+
+    request: Literal["stop"]
+    cancel_open: bool = False
+    flatten: bool = False
+
+
+class Orders(Message):
+    """Tell what is open."""
+
+    request: Literal["orders"]
+
+
+class Place(Message):
+    """Place an order. The same token on the same node is the same order."""
+
+    request: Literal["place"]
+    order: OrderPlace
+    token: Annotated[str, StringConstraints(pattern="^[!-~]{1,64}$")]
+
+
+class Cancel(Message):
+    """Cancel an order of the node's own."""
+
+    request: Literal["cancel"]
+    client_order_id: ClientOrderId
+
+
+Request = Pause | Resume | Stop | Orders | Place | Cancel
+_FORMS: Final[dict[str, type[Request]]] = {
+    "pause": Pause,
+    "resume": Resume,
+    "stop": Stop,
+    "orders": Orders,
+    "place": Place,
+    "cancel": Cancel,
+}
+
+
+def read_request(line: bytes) -> Request:
+    """The request in one line. Raises Malformed."""
+    value = strict_json.loads(line)
+    form = _FORMS.get(str(value.get("request"))) if isinstance(value, dict) else None
+    if form is None:
+        raise Malformed(f"no request that there is: {', '.join(_FORMS)}")
+    try:
+        return validate(form, value)
+    except Refused as refused:
+        raise Malformed(refused.where) from None
+
+
+def order_request(client_order_id: str, wanted: OrderPlace) -> OrderRequest:
+    """The order as the core asks an exchange for it."""
+    return OrderRequest(
+        client_order_id=client_order_id,
+        symbol=wanted.symbol,
+        side=Side(wanted.side),
+        type=OrderType(wanted.type),
+        amount=wanted.amount,
+        price=wanted.price,
+        stop_price=wanted.stop_price,
+        time_in_force=TimeInForce(wanted.time_in_force),
+        reduce_only=wanted.reduce_only,
+    )

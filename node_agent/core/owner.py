@@ -1,0 +1,57 @@
+"""The owner's own word: pause, resume, the kill switch, an order or a cancel by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final, assert_never
+
+from node_agent.core import events, windup
+from node_agent.core.intents import Source, propose
+from node_agent.core.pauses import cancel, lift, pause
+from node_agent.core.state import (
+    PAUSED_BY_OWNER,
+    PAUSED_BY_SERVER,
+    RISK_CHECK_FAILED,
+    STOP_FILE,
+    STOPPED_BY_OWNER,
+)
+from node_agent.core.turn import Turn
+
+_PATIENCE: Final = timedelta(seconds=60)
+"""How long an order that the owner asked for by hand is worth sending."""
+
+
+def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
+    """Do what the owner asks for."""
+    match event:
+        case events.OwnerPaused():
+            pause(turn, PAUSED_BY_OWNER, by="owner", reason=event.reason)
+        case events.OwnerResumed():
+            windup.call_off(turn)
+            for rule in (PAUSED_BY_SERVER, PAUSED_BY_OWNER, STOPPED_BY_OWNER, RISK_CHECK_FAILED):
+                lift(turn, rule, by="owner")
+        case events.OwnerStops():
+            pause(turn, STOPPED_BY_OWNER, by="owner", reason=event.reason)
+            windup.begin(turn, flatten=event.flatten, then_end=event.then_end)
+        case events.StopFile():
+            _take_stop_file(turn, event)
+        case events.OwnerWants():
+            if not turn.state.stopping:
+                source = Source(wanted_until=turn.at + _PATIENCE)
+                propose(turn, event.exchange, event.request, source)
+        case events.OwnerCancels():
+            order = turn.state.orders.get(event.client_order_id)
+            if order is not None:
+                cancel(turn, order)
+        case _:
+            assert_never(event)
+
+
+def _take_stop_file(turn: Turn, event: events.StopFile) -> None:
+    if not event.there:
+        lift(turn, STOP_FILE, by="owner")
+        return
+    begun = STOP_FILE in turn.state.pauses
+    pause(turn, STOP_FILE, by="owner", reason="a file STOP is in the data directory")
+    if event.flatten or not begun:
+        windup.begin(turn, flatten=event.flatten, then_end=False)

@@ -1,0 +1,37 @@
+"""What the owner is shown of a node, as JSON values: the same of one that runs and of one that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.core import memory
+from node_agent.core.orders import Order, fields
+from node_agent.core.pauses import stored
+from node_agent.core.state import State
+from node_agent.core.windup import open_work
+from node_protocol.messages import format_decimal
+
+
+def of_order(order: Order) -> dict[str, Any]:
+    """One order of the node's own; `state` is `unknown` while it is not known whether the exchange has it."""
+    return {**fields(order), "reduce_only": order.reduce_only, "state": str(order.state)}
+
+
+def of_trading(state: State) -> dict[str, Any]:
+    """Whether new risk is taken, and each reason why not."""
+    return {"trading": str(state.trading), "pauses": stored(state.pauses)}
+
+
+def of_work(state: State) -> dict[str, Any]:
+    """What is still open: orders, positions, and positions that are too small to be traded."""
+    work = open_work(state)
+    return {
+        "orders": [of_order(order) for order in work.orders],
+        "positions": {symbol: format_decimal(amount) for symbol, amount in work.positions.items()},
+        "dust": {symbol: format_decimal(amount) for symbol, amount in work.dust.items()},
+    }
+
+
+def of_account(state: State) -> dict[str, Any]:
+    """All of that, and open orders on the account that are not the node's."""
+    return {**of_work(state), "foreign": memory.foreign(state)}
