@@ -19,18 +19,16 @@ from typing import Any, Final, NamedTuple
 
 from control_plane import commands, ingest
 from control_plane.database import open_database
-from node_agent.assembly import EXCHANGE_KEY, EXCHANGE_SECRET
 from node_agent.journal import JOURNAL_FILE, Journal
-from node_agent.vault import Vault, VaultKey
 from node_protocol import strict_json
 from node_protocol.messages import parse_command_data
 from tests.binance.process import BinanceProcess
 from tests.control_plane.support import ServerProcess
-from tests.support import NodeDir, environment, node_agent
+from tests.live import SYMBOL, live_node
+from tests.support import environment, node_agent
 from tests.torture.books import Books, differences
 from tests.torture.mortal import STEPS
 
-SYMBOL: Final = "BTC/USDT"
 ROOT: Final = Path(__file__).parent.parent.parent
 QUIET_WITHIN: Final = 90.0
 """Seconds that the last life may take to come to rest."""
@@ -93,8 +91,8 @@ class World:
         exchange.reset()
         exchange.limits(weight=None, orders_10s=None, orders_1d=None)
         folder.mkdir()
-        self._node = NodeDir.made(folder, "--symbol", SYMBOL)
-        self._configure()
+        self._node = live_node(folder, exchange)
+        self._make_it_quick()
         self._register()
         self._database = open_database(server.data_dir)
 
@@ -272,24 +270,11 @@ class World:
             for row in rows
         ]
 
-    def _configure(self) -> None:
-        """From the paper node that `init` makes to one that trades at this world's exchange."""
+    def _make_it_quick(self) -> None:
+        """A strategy that decides on two candles."""
         path = self._node.path / "config.toml"
-        text = path.read_text().replace('mode = "paper"', 'mode = "live"').replace('name = "paper"', 'name = "binance"')
-        at = f'interval = "1s"\nrecv_window = 1\nurl = "{self._exchange.url}"\n'
-        text = text.replace(f'symbol = "{SYMBOL}"\n', f'symbol = "{SYMBOL}"\n{at}')
-        text = re.sub(r"(?m)^fast = .*$", "fast = 1", re.sub(r"(?m)^slow = .*$", "slow = 2", text))
-        path.write_text(re.sub(r"(?ms)^\[paper\].*?(?=^\[strategy\])", "", text))
-        policy = self._node.path / "policy.toml"
-        policy.write_text(
-            policy.read_text()
-            .replace('exchanges = ["paper"]', 'exchanges = ["binance"]')
-            .replace('"5000"', '"50000"')
-            .replace('"500"', '"50000"')
-        )
-        vault = Vault.open(self._node.path / "vault.json", VaultKey.from_file(self._node.key_file))
-        vault.put(EXCHANGE_KEY, self._exchange.key.encode())
-        vault.put(EXCHANGE_SECRET, self._exchange.secret.encode())
+        text = re.sub(r"(?m)^fast = .*$", "fast = 1", path.read_text())
+        path.write_text(re.sub(r"(?m)^slow = .*$", "slow = 2", text))
 
     def _register(self) -> None:
         at = f"http://127.0.0.1:{self._server.port}"

@@ -1,0 +1,130 @@
+"""The owner's kill switch at a real wire: with the server gone, with the exchange gone, with both gone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.binance.process import BinanceProcess
+from tests.control_plane.support import ServerProcess
+from tests.live import SYMBOL, live_node
+from tests.support import WITHIN, NodeDir, NodeProcess, environment, node_agent, until
+from tests.system.conftest import register
+
+AWAY = {"drop_before": 1.0}
+"""Every request about orders is dropped, before anything is done."""
+ORDER = ("--symbol", SYMBOL, "--side", "buy", "--exchange", "binance")
+
+
+@pytest.fixture
+def exchange() -> Iterator[BinanceProcess]:
+    with BinanceProcess("--interval", "1s") as process:
+        process.price("40000")
+        yield process
+
+
+@pytest.fixture
+def live(tmp_path: Path, server: ServerProcess, exchange: BinanceProcess) -> NodeDir:
+    node = live_node(tmp_path, exchange, "--strategy", "none")
+    register(node, server)
+    return node
+
+
+def place(node: NodeDir, *words: str) -> dict[str, Any]:
+    done = node_agent("orders", "place", "--data-dir", node.path, *ORDER, *words, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    order: dict[str, Any] = json.loads(done.stdout)
+    return order
+
+
+def traded(node: NodeDir, exchange: BinanceProcess) -> None:
+    """A position, and an order that rests."""
+    until(lambda: node.status()["prices"] or None, "a price")
+    place(node, "--type", "market", "--amount", "0.01")
+    place(node, "--type", "limit", "--amount", "0.01", "--price", "39000")
+    until(lambda: node.status()["positions"].get(SYMBOL), "the position")
+    until(lambda: open_there(exchange) or None, "the resting order")
+
+
+def open_there(exchange: BinanceProcess) -> list[str]:
+    return [order["clientOrderId"] for order in exchange.books()["orders"] if order["status"] == "NEW"]
+
+
+def held_there(exchange: BinanceProcess) -> float:
+    books = exchange.books()
+    return float(books["balances"]["BTC"]["free"]) - float(books["deposited"]["BTC"])
+
+
+@pytest.mark.parametrize("away", ["server", "exchange", "both"])
+def test_flatten_closes_all_whatever_is_away(
+    live: NodeDir, server: ServerProcess, exchange: BinanceProcess, away: str
+) -> None:
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        if away in ("server", "both"):
+            server.process.kill()
+        if away in ("exchange", "both"):
+            exchange.faults(chance=AWAY)
+        stop = subprocess.Popen(
+            [sys.executable, "-m", "node_agent", "stop", "--flatten", "--data-dir", str(live.path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+        )
+        assert stop.stdout is not None
+        said = stop.stdout.readline()
+        assert said.startswith("still open after ")
+        if away in ("exchange", "both"):
+            until(lambda: exchange.books()["faults"].get("drop_before", 0) > 1 or None, "tries that come to nothing")
+            assert stop.poll() is None
+            assert open_there(exchange)
+            exchange.faults()
+        rest, _ = stop.communicate(timeout=WITHIN)
+        assert stop.returncode == 0, said + rest
+        assert process.process.wait(WITHIN) == 0, process.log
+    assert open_there(exchange) == []
+    assert abs(held_there(exchange)) < 0.0002, "no more than dust is left"
+    facts = live.status()
+    assert [each["rule"] for each in facts["pauses"]] == ["stopped_by_owner"]
+    assert facts["trading"] == "halted"
+
+
+def test_a_stopped_node_takes_no_new_risk_when_it_starts_again_until_its_owner_resumes(
+    live: NodeDir, exchange: BinanceProcess
+) -> None:
+    with NodeProcess(live, "--live"):
+        traded(live, exchange)
+        assert node_agent("stop", "--cancel-open", "--data-dir", live.path).returncode == 0
+    with NodeProcess(live, "--live"):
+        until(lambda: live.status()["running"] or None, "the node to run")
+        until(lambda: (live.path / "node.sock").exists() or None, "the socket")
+        words = ("orders", "place", "--data-dir", live.path, *ORDER, "--type", "market", "--amount", "0.01")
+        refused = node_agent(*words)
+        assert refused.returncode == 1
+        assert "stopped_by_owner" in refused.stdout + refused.stderr
+        assert node_agent("resume", "--data-dir", live.path).returncode == 0
+        assert node_agent(*words).returncode == 0
+
+
+def test_a_stop_file_cancels_what_is_open_and_holds_as_long_as_it_lies_there(
+    live: NodeDir, exchange: BinanceProcess
+) -> None:
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        (live.path / "STOP").touch()
+        until(lambda: not open_there(exchange) or None, "the cancel")
+        until(lambda: live.status()["stopping"] is None or None, "the end of it")
+        assert [each["rule"] for each in live.status()["pauses"]] == ["stop_file"]
+        assert live.status()["positions"], "a position stays unless the file says flatten"
+        (live.path / "STOP").write_text("flatten\n")
+        until(lambda: abs(held_there(exchange)) < 0.0002 or None, "the exit")
+        (live.path / "STOP").unlink()
+        until(lambda: not live.status()["pauses"] or None, "trading to go on")
+        assert process.process.poll() is None
