@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from node_agent import fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
-from node_agent.config import CONFIG_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
+from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
 from node_agent.control import Control, StopWish
 from node_agent.core import events
 from node_agent.exchanges.paper import open_paper
@@ -64,6 +64,12 @@ async def run_node(
         )
     owner_files = OwnerFiles(data_dir)
     policy = load_policy(data_dir)
+    interval = _INTERVALS[config.exchange.interval]
+    if config.node.mode == "live" and policy.max_data_age <= interval:
+        raise ConfigError(
+            f"{data_dir / POLICY_FILE}: max_data_age: must be longer than a candle of {config.exchange.interval}",
+            f"prices come with candles: with anything up to {interval.total_seconds():.0f} s they would all be too old",
+        )
     redaction.configure(json=config.log.format == "json", level=config.log.level)
     vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, environ))
     with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:

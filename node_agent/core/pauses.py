@@ -7,6 +7,7 @@ are.
     rule                 since                                             until
     paused_by_owner      `node-agent pause`                                `node-agent resume`
     paused_by_server     a command                                         a command, or `node-agent resume`
+    policy_unreadable    policy.toml is not what it must be                it is
     clock_drift          our clock and the exchange's are too far apart    they are not
     server_silence       the server was silent for longer than allowed     it accepts a sync, or may be silent
   and halting:
@@ -15,7 +16,6 @@ are.
     suspended            the server said so, signed                        it accepts a sync
     daily_loss, drawdown the day's limit was reached                       the market's next day (UTC)
     key_refused          the exchange does not take our key                it does
-    policy_unreadable    policy.toml is not what it must be                it is
     risk_check_failed    the node's own check of an order raised           `node-agent resume`
 
 Each is in the journal with its reason, and outlives the process.

@@ -36,7 +36,6 @@ HALTING: Final = frozenset(
         DAILY_LOSS,
         DRAWDOWN,
         KEY_REFUSED,
-        POLICY_UNREADABLE,
         RISK_CHECK_FAILED,
     )
 )

@@ -37,7 +37,6 @@ _MEANINGS: Final = {
 _OPTIONS: Final = {
     "adjustForTimeDifference": False,
     "defaultType": "spot",
-    "fetchCurrencies": False,
     "fetchMargins": False,
     "fetchMarkets": {"types": ["spot"]},
     # RESULT tells status and what was filled, of every type of order; FULL would bring trades that are read anyway.

@@ -71,7 +71,7 @@ def connect(traits: Traits, *, key: SecretStr, secret: SecretStr, options: Mappi
         client.urls["api"] = _moved(client.urls["api"], url)
     # Below this it writes every request whole, key and signature included.
     logger = logging.getLogger("ccxt.base.exchange")
-    pass
+    logger.setLevel(max(logging.WARNING, logger.level))
     return Line(client, traits)
 
 

@@ -31,8 +31,8 @@ KEY, SECRET = "k" * 64, "s" * 64
 ORDER = {"symbol": "BTCUSDT", "side": "BUY", "newClientOrderId": "a" * 32}
 
 
-def line_to(url: str) -> Line:
-    return connect(binance_traits(5.0), key=SecretStr(KEY), secret=SecretStr(SECRET), options={}, url=url)
+def line_to(url: str, secret: str = SECRET) -> Line:
+    return connect(binance_traits(5.0), key=SecretStr(KEY), secret=SecretStr(secret), options={}, url=url)
 
 
 async def fault(line: Line, method: str = "private_post_order", *, acts: bool = True) -> ExchangeError:
@@ -153,6 +153,14 @@ async def test_an_exchange_that_cannot_be_reached_did_nothing() -> None:
     line = line_to(f"http://127.0.0.1:{port}")
     assert type(await fault(line)) is ExchangeUnavailable
     await line.close()
+
+
+async def test_what_cannot_be_signed_was_not_sent() -> None:
+    async with Stub() as stub:
+        line = line_to(stub.url, secret="")
+        assert type(await fault(line)) is ExchangeUnavailable
+        await line.close()
+    assert stub.requests == []
 
 
 async def test_what_ccxt_would_not_send_was_refused_and_not_sent() -> None:

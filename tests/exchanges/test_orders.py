@@ -214,6 +214,39 @@ async def test_a_cancel_of_an_order_that_never_was_is_refused(exchange: SpotExch
         await exchange.cancel_order(an_order().client_order_id, SYMBOL)
 
 
+async def test_a_cancel_that_is_refused_while_its_order_is_open_stays_refused(
+    exchange: SpotExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = await exchange.create_order(an_order())
+    client = exchange._line._client
+    fetch = type(client).fetch
+
+    async def refusing(self: Any, url: str, method: str, *rest: Any) -> Any:
+        if method != "DELETE":
+            return await fetch(self, url, method, *rest)
+        said = {"code": -2011, "msg": "Order was not canceled due to cancel restrictions."}
+        return self.handle_errors(400, "", url, method, {}, "", said, {}, None)
+
+    monkeypatch.setattr(type(client), "fetch", refusing)
+    with pytest.raises(OrderRefused, match="restrictions"):
+        await exchange.cancel_order(placed.client_order_id, SYMBOL)
+
+
+async def test_an_answer_about_another_order_leaves_ours_unknown(
+    exchange: SpotExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await exchange.open_orders()
+    client = exchange._line._client
+    fetch = type(client).fetch
+
+    async def mixing_up(*request: Any) -> Any:
+        return {**await fetch(*request), "clientOrderId": "b" * 32}
+
+    monkeypatch.setattr(type(client), "fetch", mixing_up)
+    with pytest.raises(OutcomeUnknown):
+        await exchange.create_order(an_order())
+
+
 async def test_a_cancel_that_cannot_be_looked_up_did_nothing(exchange: SpotExchange, binance: BinanceProcess) -> None:
     binance.faults({"what": "5xx_before", "method": "GET", "path": ORDER})
     with pytest.raises(ExchangeUnavailable):

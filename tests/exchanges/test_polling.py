@@ -125,6 +125,14 @@ async def test_no_candle_is_told_before_it_has_settled() -> None:
     assert await told(source, 2) == [candle(0), trade(1).fill]
 
 
+async def test_a_stream_begins_with_the_last_candle_that_has_closed() -> None:
+    source = Scripted()
+    source.has = [candle(0), candle(1), candle(2)]
+    source.now = AT + 2 * MINUTE + timedelta(seconds=2)
+    source.trades = [[trade(1)]]
+    assert await told(source, 2) == [candle(1), trade(1).fill]
+
+
 async def test_candles_that_were_missed_are_made_up_for_in_order() -> None:
     source = Scripted()
     follower = Follower(source, Pace(orders_every=0.0, candle_settles=1.0), MINUTE)

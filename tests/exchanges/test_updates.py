@@ -122,9 +122,9 @@ async def test_a_resting_order_is_told_of_behind_each_of_its_fills(ours: SpotExc
 
 
 async def test_our_own_market_order_is_told_of_at_once(binance: BinanceProcess) -> None:
-    ours = opened(binance, pace=Pace(orders_every_fast=600.0, orders_every=600.0), interval=timedelta(minutes=1))
+    ours = opened(binance, pace=Pace(orders_every=600.0, fills_every=600.0), interval=timedelta(minutes=15))
     with listening(ours) as (heard, _):
-        await becomes(lambda: heard.of(Candle))
+        await becomes(lambda: "GET /api/v3/myTrades" in binance.books()["requests"], "the first look")
         placed = await ours.create_order(at_market())
         await becomes(lambda: heard.ended(placed.client_order_id))
     assert sum(fill.amount for fill in heard.fills_of(placed.client_order_id)) == placed.filled
