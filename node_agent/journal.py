@@ -1,7 +1,9 @@
 """The journal: SQLite, the one place of truth. Whoever comes back after a crash reads it, and nothing else.
 
-One writer, one thread. What `append` and `record_answer` write is on the disk when they return; a fact put with
-`put_fact` may lose its latest value in a power cut, and nothing else. Every error is a JournalError.
+One writer, one thread. What `append` writes is on the disk when it returns; a fact put with `put_fact` may lose its
+latest value in a power cut, and nothing else. An answer with commands is on the disk with the first append behind it,
+or with `settle`: SQLite's log is one file, so what is synced includes what was written to it before. Every error is a
+JournalError.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from node_agent.core import memory
 from node_agent.core.effects import Append
 from node_agent.core.market import Fill
 from node_agent.core.orders import Order
+from node_agent.core.risk import MINUTE
 from node_agent.core.state import State
 from node_agent.journal_schema import JournalError, JournalMissing, explained, open_reader, open_writer
 from node_protocol.encoding import format_time, parse_time
@@ -58,6 +61,8 @@ class Journal:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
+        self._unsettled = False
+        """Whether an answer is written that is not on the disk yet."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Self:
@@ -123,11 +128,14 @@ class Journal:
 
     def restore(self) -> State:
         """The node's state as it was written down."""
+        market_at = (self.fact("market") or {}).get("at")
         rows = self._all(
             "SELECT rowid, record FROM orders WHERE ended = 0"
             " UNION SELECT * FROM (SELECT rowid, record FROM orders WHERE ended = 1 ORDER BY rowid DESC LIMIT ?)"
+            " UNION SELECT rowid, record FROM orders WHERE market_at > ?"  # all that count into the last minute
             " ORDER BY 1",
             _ENDED_ORDERS_RESTORED,
+            "~" if market_at is None else format_time(parse_time(market_at) - MINUTE),
         )
         names = (
             "market",
@@ -168,15 +176,9 @@ class Journal:
 
     def put_facts(self, facts: Mapping[str, Any]) -> None:
         """Write facts, JSON values, together, without waiting for the disk."""
-        with explained(self._path):
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with self._transaction():
-                for name, value in facts.items():
-                    self._set_fact(name, value)
-        finally:
-            with explained(self._path):
-                self._connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction(durable=False):
+            for name, value in facts.items():
+                self._set_fact(name, value)
 
     def fact(self, name: str) -> Any:
         """A fact's value; None when there is none."""
@@ -224,14 +226,16 @@ class Journal:
     def record_answer(
         self, *, ticket: str, acked_through: int, commands: Sequence[Command], at: datetime
     ) -> list[Command]:
-        """Write a verified answer down in one durable transaction, before anything in it is acted on.
+        """Write a verified answer down in one transaction, before anything in it is acted on.
 
         Returns the commands that were never seen before, in their order. One that comes again after the server was told
-        that it is done will be told again.
+        that it is done will be told again. With commands it is on the disk when the first append behind it is, and
+        before the next request by `settle`; without any at once.
         """
         now = format_time(at)
         new = []
-        with self._transaction():
+        with self._transaction(durable=not commands):
+            self._unsettled = bool(commands)
             self._set_fact("ticket", ticket)
             self._execute(
                 "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL", now, acked_through
@@ -252,6 +256,12 @@ class Journal:
                 )
                 new.append(command)
         return new
+
+    def settle(self) -> None:
+        """Have the last answer on the disk, its ticket above all: before the server is asked again."""
+        if self._unsettled:
+            with self._transaction():
+                self._set_fact("ticket", self.ticket())
 
     def commands_not_done(self) -> list[Command]:
         """Commands that were seen, and that a crash kept from being dealt with; oldest first."""
@@ -329,13 +339,20 @@ class Journal:
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, durable: bool = True) -> Iterator[None]:
         with explained(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
+            if not durable:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                if not durable:
+                    self._connection.execute("PRAGMA synchronous = FULL")
+        if durable:
+            self._unsettled = False

@@ -33,7 +33,7 @@ from node_agent.exchanges.port import Exchange
 from node_agent.journal import Journal, JournalError
 from node_agent.strategies import Strategy
 from node_protocol.encoding import format_time
-from node_protocol.messages import format_decimal
+from node_protocol.messages import Event, format_decimal
 
 _FIRST_PRICE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.2
@@ -303,6 +303,10 @@ class Runner:
         for effect in wanted:
             self._carry_out(effect)
         self._state = state
+        for effect in wanted:
+            if isinstance(effect, effects.Append) and effect.events:
+                # Behind what was just begun: an order is not to wait for its own log line.
+                asyncio.get_running_loop().call_soon(self._tell, effect.events)
         if isinstance(event, events.CandleClosed):
             self._take_early()
 
@@ -317,14 +321,16 @@ class Runner:
         for event in early:
             self.deliver(event)
 
+    def _tell(self, told: Iterable[Event]) -> None:
+        for event in told:
+            _log.info(event.type, seq=event.seq, data=event.data)
+        if self._uplink is not None:
+            self._uplink.wake()
+
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:
             case effects.Append():
                 self._journal.append(effect)
-                for event in effect.events:
-                    _log.info(event.type, seq=event.seq, data=event.data)
-                if effect.events and self._uplink is not None:
-                    self._uplink.wake()
             case effects.Remember():
                 self._journal.put_facts(effect.facts)
             case effects.After():

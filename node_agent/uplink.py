@@ -258,6 +258,7 @@ class Uplink:
 
     async def _sync(self, hold: int) -> bool:
         """One sync. Returns whether it came to something: an event acknowledged, or a command not seen before."""
+        self._journal.settle()
         pending = self._journal.pending_events(limit=self._most_events)
         done = self._journal.done_commands()
         self._request += 1
@@ -279,15 +280,21 @@ class Uplink:
         except Refused as error:
             raise LineFault(f"a signed answer that cannot be read: {error.where}") from None
         self._digest_known = fingerprint.digest
-        return self._accepted(answer, pending, done)
+        return await self._accepted(answer, pending, done)
 
-    def _accepted(self, answer: SyncAnswer, sent: list[Event], done: list[str]) -> bool:
+    async def _accepted(self, answer: SyncAnswer, sent: list[Event], done: list[str]) -> bool:
         now = self._now()
         # Only what was sent can have been stored: a server that says more must not make the node forget its reports.
         acked_through = min(answer.acked_through, sent[-1].seq) if sent else 0
         commands = self._journal.record_answer(
             ticket=answer.ticket, acked_through=acked_through, commands=answer.commands, at=now
         )
+        self._deliver(events.ServerSeen(self._own_now(), timedelta(seconds=self._clock.offset)))
+        if commands:
+            self._deliver(events.CommandsArrived(tuple(commands), self._own_now()))
+            # What was commanded goes out before our own bookkeeping: once round for the loop to decide, once to send.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         if done:
             self._journal.commands_told(done)
         self._journal.put_facts({"last_sync_at": format_time(now), "clock_offset": self._clock.offset, "line": "ok"})
@@ -295,9 +302,6 @@ class Uplink:
             _log.info("the server answers again", after_failures=self._failures)
         self._failures = 0
         self._most_events = MAX_EVENTS
-        self._deliver(events.ServerSeen(self._own_now(), timedelta(seconds=self._clock.offset)))
-        if commands:
-            self._deliver(events.CommandsArrived(tuple(commands), self._own_now()))
         return bool(commands) or (bool(sent) and acked_through >= sent[0].seq)
 
     def _line_fault(self, fault: LineFault) -> None:

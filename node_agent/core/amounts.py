@@ -14,6 +14,8 @@ from node_agent.core.market import Market, OrderRequest, Side
 
 _WIDE: Final = Context(prec=128)
 """Twice the digits that an amount on the wire may have: no quotient of two of them is rounded to a whole number."""
+_TOO_LARGE: Final = Decimal(10) ** 31
+"""The wire has 31 digits before the point."""
 
 
 def rounded(order: OrderRequest, market: Market) -> OrderRequest:
@@ -24,6 +26,11 @@ def rounded(order: OrderRequest, market: Market) -> OrderRequest:
         price=_price(order.price, order.side, market),
         stop_price=_price(order.stop_price, order.side, market),
     )
+
+
+def can_be_written(order: OrderRequest) -> bool:
+    """Whether all its numbers are of a size that the wire has a form for: a price may have been rounded out of it."""
+    return all(number is None or number < _TOO_LARGE for number in (order.amount, order.price, order.stop_price))
 
 
 def whole_steps(amount: Decimal, market: Market) -> Decimal:

@@ -127,10 +127,14 @@ def take_cancel_failure(turn: Turn, event: CancelFailed) -> None:
 
 
 def take_lookup(turn: Turn, event: LookedFor) -> None:
-    """The exchange answered for an order that we were not sure of."""
+    """The exchange answered for an order that we were not sure of.
+
+    One that it did not find while the request for it was under way tells nothing: the request's own answer is to come.
+    """
     order = turn.state.orders.get(event.client_order_id)
-    if order is not None and not order.ended:
-        reconcile(turn, order, event.lookup)
+    if order is None or order.ended or (order.state is OrderState.SUBMITTING and event.lookup.order is None):
+        return
+    reconcile(turn, order, event.lookup)
 
 
 def reconcile(turn: Turn, order: Order, lookup: Lookup) -> None:

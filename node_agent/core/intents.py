@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from node_agent.core import memory
-from node_agent.core.amounts import rounded, whole_steps
+from node_agent.core.amounts import can_be_written, rounded, whole_steps
 from node_agent.core.effects import Submit
 from node_agent.core.ids import order_of_strategy
 from node_agent.core.market import Candle, Market, OrderRequest, Side
@@ -108,6 +108,8 @@ def judge(
     market = state.markets.get(asked.symbol)
     request = asked if market is None else rounded(asked, market)
     facts = exposure(state, request.symbol, at)
+    if not can_be_written(request):
+        return asked, Verdict("tick_size", "no price or amount that can be written")
     verdict = check(state.policy, facts, exchange, request, signal_age=signal_age)
     if not verdict.allowed:
         return request, verdict
@@ -139,7 +141,7 @@ def refusing_now(turn: Turn, order: Order) -> str | None:
         placed.remove(order.market_at)
     without = replace(
         state,
-        orders={name: each for name, each in state.orders.items() if name != order.client_order_id},
+        orders=state.orders.without(order.client_order_id),
         placed=tuple(placed),
         day=state.day and replace(state.day, orders=max(state.day.orders - 1, 0)),
     )

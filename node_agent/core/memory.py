@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from node_agent.core.kept import Orders, Seen
 from node_agent.core.market import ExchangeOrder, ExchangeStatus, OpenOrder, Side
 from node_agent.core.orders import Order
 from node_agent.core.risk import MINUTE
@@ -80,7 +81,7 @@ def restored(
 ) -> State:
     """The state that the journal's content stands for. `orders` come oldest first."""
     seen = facts.get("market") or {}
-    known = {order.client_order_id: order for order in orders}
+    known = Orders.of(orders)
     market_at = _moment(seen.get("at"))
     placed = sorted(order.market_at for order in known.values() if order.market_at is not None and order.tries_to_trade)
     seen_at, ahead = facts.get("last_sync_at"), timedelta(seconds=facts.get("clock_offset") or 0)
@@ -89,7 +90,7 @@ def restored(
         next_seq=last_seq + 1,
         policy_digest=facts.get("policy_digest"),
         orders=known,
-        commands=frozenset(commands),
+        commands=Seen(frozenset(commands)),
         strategy_books={
             name: StrategyBook(book["memory"], Decimal(book["position"]))
             for name, book in (facts.get("strategies") or {}).items()

@@ -42,7 +42,7 @@ def exposure(state: State, symbol: str, at: datetime) -> Exposure:
         closable=max(abs(position) - sum((order.remaining for order in against), _ZERO), _ZERO),
         total=sum((_total(state, each, live) for each in symbols), foreign_notional(state)),
         open_notional=sum((_worth(state, order) for order in live), foreign_notional(state)),
-        recent_orders=recent_orders(state),
+        recent_orders=len(state.placed),
         orders_today=0 if state.day is None else state.day.orders,
         data_age=None if priced_at is None else at - priced_at,
         in_hours=not state.policy.trading_hours or hours.is_within(state.policy.trading_hours, trading_time(state, at)),
@@ -77,14 +77,6 @@ def adding_risk(state: State) -> list[Order]:
     live = state.live
     symbols = dict.fromkeys(order.symbol for order in live)
     return [order for symbol in symbols for order, uncovered in _uncovered(state, symbol, live) if uncovered]
-
-
-def recent_orders(state: State) -> int:
-    """Orders placed within the last minute of the market's time."""
-    if state.market_at is None:
-        return 0
-    since = state.market_at - MINUTE
-    return sum(1 for at in state.placed if at > since)
 
 
 def result(state: State) -> Decimal:

@@ -6,7 +6,6 @@ of `step`; nothing outside sees it change.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -50,12 +49,12 @@ class Turn:
 
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
-        self.state = replace(self.state, **changes)
+        self.state = self.state.changed(**changes)
 
     def put(self, order: Order) -> Order:
         """Write the order down as it is now."""
         self._orders[order.client_order_id] = order
-        self.change(orders={**self.state.orders, order.client_order_id: order})
+        self.change(orders=self.state.orders.put(order))
         return order
 
     def move(self, order: Order, move: Move, *, reason: str | None = None) -> Order:
@@ -79,11 +78,11 @@ class Turn:
     def done(self, command_id: str) -> None:
         """Write down that a command has been dealt with."""
         self._done.append(command_id)
-        self.change(commands=self.state.commands | {command_id})
+        self.change(commands=self.state.commands.and_(command_id))
 
     def begun(self, command_id: str) -> None:
         """Take a command as seen, though it is not done yet: after a crash it is begun again."""
-        self.change(commands=self.state.commands | {command_id})
+        self.change(commands=self.state.commands.and_(command_id))
 
     def report(self, type_: str, /, **data: Any) -> None:
         """Tell the server."""
@@ -107,7 +106,8 @@ class Turn:
 
     def finish(self) -> tuple[State, tuple[Effect, ...]]:
         """The state after the step, and its effects in order."""
-        self._forget_old_orders()
+        if self._orders:
+            self.change(orders=self.state.orders.latest(_ENDED_KEPT, _ENDED_SLACK))
         if not (self._orders or self._fills or self._done or self._facts or self._reports):
             light = (Remember(self._light_facts),) if self._light_facts else ()
             return self.state, (*light, *self._effects)
@@ -122,12 +122,3 @@ class Turn:
             events=events,
         )
         return self.state, (append, *self._effects)
-
-    def _forget_old_orders(self) -> None:
-        orders = self.state.orders
-        if len(orders) <= _ENDED_KEPT + _ENDED_SLACK:
-            return
-        ended = [each.client_order_id for each in orders.values() if each.ended]
-        old = set(ended[:-_ENDED_KEPT])
-        if len(old) >= _ENDED_SLACK:
-            self.change(orders={name: order for name, order in orders.items() if name not in old})
