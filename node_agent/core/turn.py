@@ -25,7 +25,7 @@ def shifted(at: datetime, by: timedelta) -> datetime:
     try:
         return at + by
     except OverflowError:
-        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=UTC)
+        return datetime.max.replace(tzinfo=UTC) if by > timedelta(0) else datetime.min.replace(tzinfo=UTC)
 
 
 class Turn:

@@ -1,15 +1,15 @@
 """Whatever is commanded, told, lost, repeated or crashed: no order gets past the limits, and none is made twice.
 
-The books here are the test's own: it sees only what the node sends to the exchange, and what it told the node.
+The books here are the test's own (`limits_books`): it sees only what the node writes down and sends, and what it told
+the node. The exchange (`limits_exchange`) may take a lost request late, and the same client order id once more when its
+order has ended; the node must never let it.
 """
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal as D
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -17,18 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from node_agent.core import effects, events
-from node_agent.core.engine import step
-from node_agent.core.events import CoreEvent, Failure, Lookup
-from node_agent.core.market import ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, Side
-from node_agent.journal import Journal
-from node_agent.strategies import MaTrend
+from node_agent.core.events import Failure, Lookup
+from node_agent.core.hours import parse
+from node_agent.core.market import Conduct, ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.policy import OnSilence, Policy
 from node_protocol.messages import COMMANDS, Command
-from tests.node.values import MARKETS, START, candle, fill, limits, told
+from tests.node.limits_machine import SYMBOLS, TROUBLES, Driven
+from tests.node.values import limits
 
-SYMBOLS = ("BTC/USD", "ETH/USD")
-RAM = Path("/dev/shm")
-
-amounts = st.sampled_from(["0.3", "1", "2.5", "5", "9", "12", "40", "0.00001"])
+amounts = st.sampled_from(["0.3", "1", "1", "2.5", "2.5", "5", "9", "12", "40", "0.00001"])
 prices = st.sampled_from(["79", "80", "99.9", "100", "101", "120", "121"])
 orders = st.fixed_dictionaries(
     {
@@ -53,365 +50,343 @@ tight: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {},
         {"max_order_notional": D(600)},
+        {"max_open_notional": D(700)},
         {"max_position_notional": D(1000)},
         {"max_total_notional": D(1000)},
         {"orders_per_minute": 2},
+        {"orders_per_day": 3},
         {"daily_loss": D(30)},
+        {"drawdown": D(20)},
         {"price_collar": D("0.01")},
+        {"max_signal_age": timedelta(seconds=20)},
+        {"max_data_age": timedelta(seconds=40)},
+        {"trading_hours": (parse("09:00-09:20"),)},
         {"sides": frozenset({Side.BUY})},
         {"symbols": frozenset({"BTC/USD"})},
         {"order_types": frozenset({OrderType.MARKET})},
-        {"server_commands": False},
+        {"server_commands": frozenset()},
+        {"server_commands": frozenset({"order.place", "trading.resume"})},
+        {"server_silence": timedelta(seconds=90)},
+        {"server_silence": timedelta(seconds=90), "on_server_silence": OnSilence.CANCEL_OPEN},
+        {"server_silence": timedelta(seconds=90), "on_server_silence": OnSilence.FLATTEN},
     ]
 )
 """One limit at a time is narrow, so that no other one hides whether it holds."""
+conducts = st.sampled_from(
+    [
+        Conduct(),
+        Conduct(settles_within=timedelta(seconds=30), ids_unique_for_ever=False),
+        Conduct(settles_within=timedelta(seconds=30)),
+    ]
+)
+DEATHS = ("before append", "after append")
+deaths = st.sampled_from(DEATHS)
+afterwards = st.sampled_from([0.0, 1.0, 31.0, 400.0])
 
 
 class Owner(RuleBasedStateMachine):
-    """A node between a hostile server, an exchange that does as it likes, a market, and crashes."""
+    """The node of one owner, and everything that may happen to it."""
 
     commands = Bundle("commands")
 
-    @initialize(changes=tight)
-    def begin(self, changes: dict[str, Any]) -> None:
-        self.folder = tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None)
-        self.journal = Journal.open(Path(self.folder.name) / "journal.sqlite3")
-        self.policy = replace(WIDE, **changes)
-        self.now: datetime = START
-        self.minute = 0
-        self.market_at: datetime | None = None
-        self.last: dict[str, D] = {}
-        # The exchange's books, and what is on the way to the node.
-        self.books: dict[str, OrderRequest] = {}
-        self.filled: dict[str, D] = {}
-        self.status: dict[str, ExchangeStatus] = {}
-        self.fills: list[Any] = []
-        # What the node was told, as the test counts it.
-        self.position: dict[str, D] = {}
-        self.told_fills: list[Any] = []
-        self.cash = D(0)
-        self.day: tuple[Any, D] | None = None
-        self.ended: set[str] = set()
-        self.sent: dict[str, OrderRequest] = {}
-        self.surely_not_there: set[str] = set()
-        self.wanted_until: dict[str, datetime] = {}
-        self.sent_at: list[datetime] = []
-        self.stopped: set[str] = set()
-        self.seqs: list[int] = []
-        self.names = 0
-        self.start()
-        for symbol in SYMBOLS:
-            self.tick(symbol, "100", 1)
+    @initialize(changes=tight, live_market=st.booleans(), conduct=conducts)
+    def begin(self, changes: dict[str, Any], live_market: bool, conduct: Conduct) -> None:
+        self.node = Driven(self.policy(changes), live_market=live_market, conduct=conduct)
+        self.list_before: Any = ()
 
     def teardown(self) -> None:
-        self.journal.close()
-        self.folder.cleanup()
+        if hasattr(self, "node"):
+            self.node.close()
 
-    # The node.
+    @staticmethod
+    def policy(changes: dict[str, Any]) -> Policy:
+        return replace(WIDE, **changes)
 
-    def start(self) -> None:
-        self.state = self.journal.restore()
-        live = [each for each in self.state.orders.values() if not each.ended]
-        lookups = {each.client_order_id: Lookup(self.told(each.client_order_id)) for each in live}
-        missed = tuple(each for each in self.fills if not self.journal.has_fill(each))
-        for each in missed:
-            self.count(each)
-        trend = tuple(MaTrend(symbol, 1, 2, D(250), name=f"trend-{symbol}") for symbol in SYMBOLS)
-        self.take(
-            events.Started(self.now, "0.1.0", "paper", "paper", self.policy, MARKETS, lookups, missed, strategies=trend)
-        )
-        self.take(events.CommandsArrived(tuple(self.journal.commands_not_done()), self.now))
+    # The server.
 
-    def take(self, event: CoreEvent) -> None:
-        state, wanted = step(self.state, event)
-        before_append = True
-        for effect in wanted:
-            if isinstance(effect, effects.Append):
-                assert before_append, "an append after something was done"
-                self.journal.append(effect)
-                self.seqs += [each.seq for each in effect.events]
-                self.ended |= {order.client_order_id for order in effect.orders if order.ended}
-            else:
-                before_append = False
-            if isinstance(effect, effects.Remember):
-                self.journal.put_facts(effect.facts)
-            if isinstance(effect, effects.Submit):
-                self.check(effect.request)
-        self.state = state
-
-    def check(self, request: OrderRequest) -> None:
-        """The owner's limits, worked out from the test's own books."""
-        name = request.client_order_id
-        self.surely_not_there.discard(name)
-        written = {order.client_order_id for order in self.journal.open_orders()}
-        assert name in written, "sent before it was written down"
-        if name in self.sent:
-            assert name not in self.books, "sent again although the exchange has it"
-            assert request == self.sent[name]
-            assert self.now <= self.wanted_until[name], "sent again although nobody wants it any more"
-            assert request.reduce_only or not self.stopped, f"sent again although {self.stopped}"
-            return
-        policy, last = self.policy, self.last[request.symbol]
-        assert request.symbol in policy.symbols
-        assert request.side in policy.sides
-        assert request.type in policy.order_types
-        assert request.amount > 0
-        live = [each for each in self.sent.values() if each.client_order_id not in self.ended]
-        against = [each for each in live if (each.symbol, each.side) == (request.symbol, request.side)]
-        held = self.position.get(request.symbol, D(0))
-        sign = 1 if request.side is Side.BUY else -1
-        closes = sign * held < 0 and request.amount + sum((self.open(each) for each in against), D(0)) <= abs(held)
-        self.sent[name] = request
-        (order,) = (each for each in self.journal.open_orders() if each.client_order_id == name)
-        self.wanted_until[name] = order.wanted_until
-        level = request.price or request.stop_price
-        protection = closes and request.stop_price is not None
-        if level is not None and not protection:
-            worst = last * (1 + sign * policy.price_collar)
-            assert level <= worst if request.side is Side.BUY else level >= worst
-        assert self.market_at is not None
-        self.sent_at.append(self.market_at)
-        if closes:
-            return
-        assert not request.reduce_only
-        assert not self.stopped, f"new risk although {self.stopped}"
-        assert self.worth(request, request.amount) <= policy.max_order_notional
-        one_way = held * last * sign + sum((self.worth(each, self.open(each)) for each in [*against, request]), D(0))
-        assert one_way <= policy.max_position_notional
-        assert (
-            sum((abs(amount) * self.last[symbol] for symbol, amount in self.position.items()), D(0))
-            + sum((self.risk(symbol, [*live, request]) for symbol in SYMBOLS), D(0))
-            <= policy.max_total_notional
-        )
-        recent = [at for at in self.sent_at if at > self.market_at - timedelta(minutes=1)]
-        assert len(recent) <= policy.orders_per_minute
-        assert self.loss() < policy.daily_loss
-
-    def open(self, request: OrderRequest) -> D:
-        told = sum((each.amount for each in self.told_fills if each.client_order_id == request.client_order_id), D(0))
-        return request.amount - told
-
-    def worth(self, request: OrderRequest, amount: D) -> D:
-        last = self.last[request.symbol]
-        level = request.price or request.stop_price or last
-        if request.type is OrderType.STOP or request.side is Side.SELL:
-            level = max(level, last)
-        return amount * level
-
-    def risk(self, symbol: str, live: list[OrderRequest]) -> D:
-        """The least that open orders of a symbol add when its position covers what it can."""
-        held = self.position.get(symbol, D(0))
-        total = D(0)
-        for side, cover in ((Side.SELL, max(held, D(0))), (Side.BUY, max(-held, D(0)))):
-            ours = [each for each in live if (each.symbol, each.side) == (symbol, side)]
-            size = sum((self.open(each) for each in ours), D(0))
-            dearest = max((self.worth(each, D(1)) for each in ours), default=D(0))
-            whole = sum((self.worth(each, self.open(each)) for each in ours), D(0))
-            total += max(whole - min(cover, size) * dearest, D(0))
-        return total
-
-    def result(self) -> D:
-        return self.cash + sum((amount * self.last[symbol] for symbol, amount in self.position.items()), D(0))
-
-    def loss(self) -> D:
-        return D(0) if self.day is None else self.day[1] - self.result()
-
-    # What happens.
-
-    @rule(target=commands, asked=orders, kind=kinds, lives=st.sampled_from([1, 60, 3600]))
-    def order(self, asked: dict[str, Any], kind: dict[str, Any], lives: int) -> Command:
-        return self.arrives("order.place", asked | kind, lives)
+    @rule(target=commands, asked=orders, kind=kinds, lives=st.sampled_from([1, 60, 3600]), old=st.sampled_from([0, 30]))
+    def order(self, asked: dict[str, Any], kind: dict[str, Any], lives: int, old: int) -> Command:
+        return self.node.arrive("order.place", asked | kind, timedelta(seconds=lives), timedelta(seconds=old))
 
     @rule(target=commands, type_=switches, data=st.one_of(st.just({}), st.just({}), nonsense))
     def other_command(self, type_: str, data: dict[str, Any]) -> Command:
-        return self.arrives(type_, data, 60)
+        return self.node.arrive(type_, data, timedelta(seconds=60))
 
     @rule(command=commands)
     def again(self, command: Command) -> None:
-        known = self.journal.record_answer(ticket="t", acked_through=0, commands=[command], at=self.now)
-        assert not known
-        self.take(events.CommandsArrived((command,), self.now))
+        self.node.arrived(command)
+        if command.id in self.node.state.commands:
+            self.node.take(lambda at: events.CommandsArrived((command,), at))
 
-    def arrives(self, type_: str, data: dict[str, Any], lives: int) -> Command:
-        self.names += 1
-        command = Command(
-            id=f"cmd_{self.names}",
-            issued_at=self.now,
-            expires_at=self.now + timedelta(seconds=lives),
-            type=type_,
-            data=data,
-        )
-        new = self.journal.record_answer(ticket="t", acked_through=0, commands=[command], at=self.now)
-        if type_ == "trading.pause" and not data and self.policy.server_commands:
-            self.stopped.add("server")
-        if type_ == "trading.resume" and not data and self.policy.server_commands:
-            self.stopped.discard("server")
-        self.take(events.CommandsArrived(tuple(new), self.now))
-        return command
-
-    @rule(symbol=st.sampled_from(SYMBOLS), price=prices, minutes=st.sampled_from([1, 1, 1, 2, 700]))
-    def tick(self, symbol: str, price: str, minutes: int) -> None:
-        self.minute += minutes
-        self.now += timedelta(seconds=1)
-        close = candle(self.minute, price, symbol)
-        self.last[symbol] = D(price)
-        self.market_at = close.at
-        if self.day is None or close.at.date() > self.day[0]:
-            self.day = (close.at.date(), self.result())
-        self.take(events.CandleClosed(self.now, close))
-
-    @rule(data=st.data(), share=st.sampled_from(["0.5", "1"]), told=st.booleans())
-    def trade(self, data: st.DataObject, share: str, told: bool) -> None:
-        """An order that the exchange has, or now gets, trades; the node hears of it, or not yet."""
-        name = self.pick(data)
-        if name is None:
-            return
-        request = self.reaches(name)
-        amount = (request.amount - self.filled[name]) * D(share)
-        if self.status[name] is not ExchangeStatus.OPEN or amount <= 0:
-            return
-        self.filled[name] += amount
-        if self.filled[name] == request.amount:
-            self.status[name] = ExchangeStatus.FILLED
-        made = fill(request, f"t{len(self.fills)}", self.last[request.symbol], amount)
-        self.fills.append(made)
-        if told:
-            self.tell(made)
+    @rule(ahead=st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=26), timedelta(hours=-26)]))
+    def sync(self, ahead: timedelta) -> None:
+        self.node.sync(ahead)
 
     @rule(target=commands, symbol=st.sampled_from(SYMBOLS), side=st.sampled_from(Side), amount=amounts)
     def market_order_that_fills(self, symbol: str, side: Side, amount: str) -> Command:
         data = {"exchange": "paper", "symbol": symbol, "side": str(side), "type": "market", "amount": amount}
-        before = set(self.sent)
-        command = self.arrives("order.place", data, 3600)
-        for name in set(self.sent) - before:
-            request = self.reaches(name)
-            self.filled[name], self.status[name] = request.amount, ExchangeStatus.FILLED
-            made = fill(request, f"t{len(self.fills)}", self.last[symbol])
-            self.fills.append(made)
-            self.tell(made)
+        before = set(self.node.books.decided)
+        command = self.node.arrive("order.place", data, timedelta(hours=1))
+        for name in set(self.node.books.decided) - before:
+            if self.node.exchange.arrives(name):
+                self.node.fill(name, self.node.books.decided[name].request.amount)
+        self.node.tell_fills()
         return command
 
-    @rule(data=st.data())
-    def repeat_fill(self, data: st.DataObject) -> None:
-        if self.fills:
-            self.tell(data.draw(st.sampled_from(self.fills)))
+    @rule(
+        target=commands,
+        symbol=st.sampled_from(SYMBOLS),
+        side=st.sampled_from(Side),
+        kind=kinds,
+        answered=st.booleans(),
+    )
+    def small_order(self, symbol: str, side: Side, kind: dict[str, Any], answered: bool) -> Command:
+        data = {"exchange": "paper", "symbol": symbol, "side": str(side), "amount": "1"} | kind
+        before = set(self.node.books.decided)
+        command = self.node.arrive("order.place", data, timedelta(minutes=2))
+        for name in set(self.node.books.decided) - before:
+            if answered and self.node.exchange.arrives(name):
+                self.node.tell(name)
+        return command
 
-    @rule(data=st.data(), to=st.sampled_from([None, ExchangeStatus.CANCELLED, ExchangeStatus.EXPIRED]))
-    def answer(self, data: st.DataObject, to: ExchangeStatus | None) -> None:
-        """The exchange tells how an order stands, having perhaps ended it."""
-        name = self.pick(data)
-        if name is None:
-            return
-        self.reaches(name)
-        if to is not None and self.status[name] is ExchangeStatus.OPEN:
-            self.status[name] = to
-        told = self.told(name)
-        assert told is not None
-        self.take(events.OrderTold(self.now, told))
+    # The market, and time.
 
-    @rule(data=st.data(), failure=st.sampled_from(Failure), reached=st.booleans())
-    def fail(self, data: st.DataObject, failure: Failure, reached: bool) -> None:
-        """Placing an order fails; when the outcome is unknown the exchange may have it."""
-        name = self.pick(data, set(self.sent) - set(self.books))
-        if name is None:
-            return
-        if failure is Failure.UNKNOWN and reached:
-            self.reaches(name)
-        if failure is not Failure.UNKNOWN:
-            self.surely_not_there.add(name)
-        self.take(events.SubmitFailed(self.now, name, failure, "so"))
+    @rule(symbol=st.sampled_from(SYMBOLS), price=prices, minutes=st.sampled_from([1, 1, 1, 2, 700]))
+    def candle(self, symbol: str, price: str, minutes: int) -> None:
+        self.node.tick(symbol, price, minutes)
 
-    @rule(data=st.data(), sure=st.booleans())
-    def look(self, data: st.DataObject, sure: bool) -> None:
-        name = self.pick(data)
-        if name is not None:
-            lookup = Lookup(self.told(name)) if sure else Lookup(None, unsure="away")
-            self.take(events.LookedFor(self.now, name, lookup))
-
-    @rule(data=st.data())
-    def due(self, data: st.DataObject) -> None:
-        names = sorted(set(self.sent) - self.ended)
-        if names:
-            self.take(events.Due(self.now, data.draw(st.sampled_from(names))))
-
-    @rule(what=st.sampled_from(["suspend", "pause", "accept", "accept", "resume", "resume", "balances"]))
-    def others(self, what: str) -> None:
-        """The server's standing, the owner's pauses, the account."""
-        if what == "suspend":
-            self.stopped.add("suspended")
-            self.take(events.Suspended("a fork", self.now))
-        elif what == "accept":
-            self.stopped.discard("suspended")
-            self.take(events.ServerSeen(self.now))
-        elif what == "pause":
-            self.stopped.add("owner")
-            self.take(events.OwnerPaused(self.now, "so"))
-        elif what == "resume":
-            self.stopped -= {"owner", "server"}
-            self.take(events.OwnerResumed(self.now))
-        else:
-            self.take(events.BalancesTold(self.now, {"USD": D(1000)}))
-
-    @rule(later=st.sampled_from([0, 30, 400]))
-    def crash(self, later: int) -> None:
-        """Killed, and started again from the journal alone."""
-        self.now += timedelta(seconds=later)
-        self.start()
+    @rule(seconds=st.sampled_from([1, 1, 1, 35, 100, 50_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.node.now += timedelta(seconds=seconds)
+        self.node.second()
 
     # The exchange.
 
-    def pick(self, data: st.DataObject, among: set[str] | None = None) -> str | None:
-        alive = (set(self.sent) - self.ended | set(self.books)) if among is None else among - self.ended
-        names = sorted(alive - self.surely_not_there)
+    def pick(self, data: st.DataObject, among: Any) -> Any:
+        names = sorted(among)
         return data.draw(st.sampled_from(names)) if names else None
 
-    def reaches(self, name: str) -> OrderRequest:
-        if name not in self.books:
-            self.books[name] = self.sent[name]
-            self.filled[name] = D(0)
-            self.status[name] = ExchangeStatus.OPEN
-        return self.books[name]
+    @rule(data=st.data(), told=st.booleans())
+    def arrives(self, data: st.DataObject, told: bool) -> None:
+        """A request on its way arrives, perhaps long after we gave up waiting for an answer."""
+        name = self.pick(data, {each.request.client_order_id for each in self.node.exchange.wire})
+        if name is not None:
+            self.node.exchange.arrives(name)
+            if told:
+                self.node.tell(name)
 
-    def told(self, name: str) -> ExchangeOrder | None:
-        return told(self.books[name], self.status[name], self.filled[name]) if name in self.books else None
-
-    def tell(self, made: Any) -> None:
-        self.count(made)
-        self.take(events.FillTold(self.now, made))
-
-    def count(self, made: Any) -> None:
-        if made.trade_id in {each.trade_id for each in self.told_fills}:
+    @rule(data=st.data(), failure=st.sampled_from(Failure), key_refused=st.sampled_from([False, False, True]))
+    def submit_fails(self, data: st.DataObject, failure: Failure, key_refused: bool) -> None:
+        node = self.node
+        name = self.pick(data, {name for each in node.asked if (name := node.sends(each)) is not None})
+        if name is None:
             return
-        self.told_fills.append(made)
-        sign = 1 if made.side is Side.BUY else -1
-        self.position[made.symbol] = self.position.get(made.symbol, D(0)) + sign * made.amount
-        self.cash -= sign * made.amount * made.price
+        surely_not = failure is not Failure.UNKNOWN
+        if surely_not and (name in node.exchange.orders or len(node.exchange.on_its_way(name)) != 1):
+            return
+        node.asked = [each for each in node.asked if node.sends(each) != name]
+        if surely_not:
+            node.exchange.wire = [each for each in node.exchange.wire if each.request.client_order_id != name]
+            if key_refused and failure is Failure.REFUSED:
+                node.stop("key_refused")
+        else:
+            node.exchange.is_lost(name)
+        known = name in node.exchange.orders and node.state.orders[name].state != "submitting"
+        learn = (lambda: node.books.unknown.add(name)) if not surely_not and not known else (lambda: None)
+        node.take(lambda at: events.SubmitFailed(at, name, failure, "so"), learn)
+
+    @rule(data=st.data(), how=st.sampled_from(["done", "done", "refused", "unavailable", "unknown"]))
+    def cancel_is_answered(self, data: st.DataObject, how: str) -> None:
+        node = self.node
+        name = self.pick(data, {each.client_order_id for each in node.asked if isinstance(each, effects.Cancel)})
+        if name is None:
+            return
+        node.asked = [
+            each for each in node.asked if not (isinstance(each, effects.Cancel) and each.client_order_id == name)
+        ]
+        if how in ("done", "unknown") and name in node.exchange.orders:
+            node.exchange.ends(name)
+        if how == "done":
+            node.tell(name)
+        else:
+            node.take(lambda at: events.CancelFailed(at, name, Failure(how), "so"))
+
+    @rule(data=st.data(), share=st.sampled_from(["0.5", "1"]), told=st.booleans())
+    def trade(self, data: st.DataObject, share: str, told: bool) -> None:
+        """An open order trades; the node hears of it, or not yet."""
+        name = self.pick(data, self.node.exchange.open)
+        if name is None:
+            return
+        placed = self.node.exchange.orders[name]
+        self.node.fill(name, (placed.request.amount - placed.filled) * D(share))
+        if told:
+            self.node.tell_fills()
+
+    @rule()
+    def fills_are_told(self) -> None:
+        self.node.tell_fills()
+
+    @rule(data=st.data())
+    def repeat_fill(self, data: st.DataObject) -> None:
+        told = self.pick(data, self.node.books.fills)
+        if told is not None:
+            self.node.tell_fill(self.node.books.fills[told])
+
+    @rule(data=st.data(), to=st.sampled_from([None, None, ExchangeStatus.CANCELLED, ExchangeStatus.EXPIRED]))
+    def answer(self, data: st.DataObject, to: ExchangeStatus | None) -> None:
+        """The exchange tells how an order stands, having perhaps ended it."""
+        name = self.pick(data, self.node.exchange.orders)
+        if name is None:
+            return
+        if to is not None:
+            self.node.exchange.ends(name, to)
+        self.node.tell(name)
+
+    @rule(data=st.data())
+    def looks(self, data: st.DataObject) -> None:
+        """The exchange looks for an order; what it found is told later, when it may be true no more."""
+        name = self.pick(data, {order.client_order_id for order in self.node.state.live})
+        if name is not None:
+            self.node.looks.append(events.LookedFor(self.node.now, name, self.node.found(name)))
+
+    @rule(unsure=st.booleans())
+    def found(self, unsure: bool) -> None:
+        if not self.node.looks:
+            return
+        found = self.node.looks.pop(0)
+        self.node.tell_found(found.client_order_id, Lookup(None, unsure="away") if unsure else found.lookup)
+
+    @rule(data=st.data())
+    def due(self, data: st.DataObject) -> None:
+        name = self.pick(data, {order.client_order_id for order in self.node.state.live})
+        if name is not None:
+            self.node.is_due(name)
+
+    @rule()
+    def list_is_made(self) -> None:
+        """The exchange lists the account's open orders, and tells the list later."""
+        self.list_before = self.node.exchange.listed()
+
+    @rule(fresh=st.booleans(), without_ours=st.sampled_from([False, False, True]))
+    def list_is_told(self, fresh: bool, without_ours: bool) -> None:
+        told = self.node.exchange.listed() if fresh else self.list_before
+        if without_ours:
+            told = tuple(each for each in told if not each.order.client_order_id)
+        self.node.list_is_told(told)
+
+    @rule(
+        symbol=st.sampled_from(SYMBOLS),
+        side=st.sampled_from(Side),
+        amount=st.sampled_from([D(1), D(6)]),
+        price=st.sampled_from([None, D(90), D(110)]),
+    )
+    def a_stranger_trades_too(self, symbol: str, side: Side, amount: D, price: D | None) -> None:
+        self.node.exchange.stranger(symbol, side, amount, price)
+        self.node.list_is_told(self.node.exchange.listed())
+
+    @rule()
+    def balances(self) -> None:
+        self.node.take(lambda at: events.BalancesTold(at, {"USD": D(1000)}))
+
+    # The owner.
+
+    @rule(changes=tight)
+    def changes_the_policy(self, changes: dict[str, Any]) -> None:
+        self.node.written_policy = self.policy(changes)
+        self.node.read_policy()
+
+    @rule(trouble=st.sampled_from(sorted(TROUBLES)), lasts=st.booleans())
+    def trouble(self, trouble: str, lasts: bool) -> None:
+        """New risk is stopped, by whoever can."""
+        self.node.stop(trouble)
+        if not lasts:
+            self.node.go_on()
+
+    @rule(everything=st.booleans())
+    def goes_on(self, everything: bool) -> None:
+        """The owner resumes, or whatever stopped new risk is over but for what the day lost."""
+        self.node.go_on(everything=everything)
+
+    @rule(flatten=st.booleans(), how=st.sampled_from(["command", "file"]), lasts=st.booleans())
+    def stops(self, flatten: bool, how: str, lasts: bool) -> None:
+        """The kill switch; its file may be gone before all is done."""
+        if how == "command":
+            self.node.kill_switch(flatten=flatten)
+        else:
+            self.node.stop_file(there=True, flatten=flatten)
+            if not lasts:
+                self.node.stop_file(there=False)
+
+    @rule(asked=orders, kind=kinds)
+    def wants(self, asked: dict[str, Any], kind: dict[str, Any]) -> None:
+        """An order by hand."""
+        self.node.names += 1
+        name = f"{self.node.names:032x}"
+        request = OrderRequest(
+            name,
+            asked["symbol"],
+            Side(asked["side"]),
+            OrderType(kind["type"]),
+            D(asked["amount"]),
+            price=D(kind["price"]) if "price" in kind else None,
+            stop_price=D(kind["stop_price"]) if "stop_price" in kind else None,
+            reduce_only=asked.get("reduce_only", False),
+        )
+        self.node.books.by_hand.add(name)
+        self.node.take(lambda at: events.OwnerWants(at, asked["exchange"], request))
+
+    @rule(data=st.data())
+    def cancels(self, data: st.DataObject) -> None:
+        name = self.pick(data, self.node.books.decided)
+        if name is not None:
+            self.node.take(lambda at: events.OwnerCancels(at, name))
+
+    # Crashes, and peace.
+
+    @rule(where=deaths, sent_arrives=st.booleans())
+    def will_die(self, where: str, sent_arrives: bool) -> None:
+        """In its next step."""
+        self.node.dies, self.node.arrives_at_death = where, sent_arrives
+
+    @rule(later=afterwards, sent_arrives=st.booleans(), again=st.sampled_from([None, None, *DEATHS]))
+    def crash(self, later: float, sent_arrives: bool, again: str | None) -> None:
+        """Killed, and started again from the journal alone; perhaps killed once more while it starts."""
+        self.node.now += timedelta(seconds=later)
+        self.node.exchange.settle(self.node.now)
+        self.node.dies, self.node.arrives_at_death = again, sent_arrives
+        self.node.crash()
+
+    @rule()
+    def all_is_quiet(self) -> None:
+        """When everybody answers the node knows every order, and the kill switch comes to its end."""
+        self.node.dies = None
+        self.node.goes_quiet()
+        lost = [order for order in self.node.state.live if order.client_order_id not in self.node.exchange.open]
+        assert not lost, "an order is not known, though everybody has answered"
+        assert self.node.books.flatten is None
 
     # What always holds.
 
     @invariant()
     def events_have_no_gap(self) -> None:
-        assert self.seqs == list(range(1, len(self.seqs) + 1))
+        assert self.node.seqs == list(range(1, len(self.node.seqs) + 1))
 
     @invariant()
     def positions_are_what_the_fills_come_to(self) -> None:
-        ours = {symbol: held.amount for symbol, held in self.state.holdings.items() if held.amount}
-        assert ours == {symbol: amount for symbol, amount in self.position.items() if amount}
+        ours = {symbol: held.amount for symbol, held in self.node.state.holdings.items() if held.amount}
+        assert ours == {symbol: amount for symbol, amount in self.node.books.position.items() if amount}
 
     @invariant()
     def the_journal_rebuilds_the_state(self) -> None:
-        rebuilt = self.journal.restore()
-        assert rebuilt.next_seq == self.state.next_seq
-        assert rebuilt.holdings == self.state.holdings
-        assert rebuilt.strategy_books == self.state.strategy_books
-        assert rebuilt.pauses == self.state.pauses
-        assert dict(rebuilt.orders) == dict(self.state.orders)
-        assert (rebuilt.market_at, rebuilt.prices, rebuilt.day) == (
-            self.state.market_at,
-            self.state.prices,
-            self.state.day,
-        )
-        assert sorted(rebuilt.placed) == sorted(self.state.placed)
+        state, rebuilt = self.node.state, self.node.journal.restore()
+        assert rebuilt.next_seq == state.next_seq
+        assert rebuilt.holdings == state.holdings
+        assert rebuilt.strategy_books == state.strategy_books
+        assert rebuilt.pauses.keys() == state.pauses.keys()
+        assert dict(rebuilt.orders) == dict(state.orders)
+        assert (rebuilt.market_at, rebuilt.prices, rebuilt.day) == (state.market_at, state.prices, state.day)
+        assert sorted(rebuilt.placed) == sorted(state.placed)
+        assert (rebuilt.windup is None) == (state.windup is None)
 
 
 TestOwner = Owner.TestCase

@@ -70,8 +70,8 @@ def plant_death(death: Death) -> None:
     transaction = Journal._transaction
 
     @contextmanager
-    def dying(journal: Journal) -> Iterator[None]:
-        with transaction(journal):
+    def dying(journal: Journal, **how: bool) -> Iterator[None]:
+        with transaction(journal, **how):
             yield
             death.at(f"{_writing[-1]} in the midst" if _writing else "")
 

@@ -1,0 +1,255 @@
+"""What the owner says holds: pause, resume, a file STOP, an order or a cancel by hand under the owner's own limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.core import effects, events
+from node_agent.core.events import Failure
+from node_agent.core.ids import order_of_owner
+from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.orders import OrderState
+from node_agent.core.state import PAUSED_BY_OWNER, RISK_CHECK_FAILED, STOP_FILE, STOPPED_BY_OWNER, Trading
+from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
+from tests.node.values import START, Node, command, place, ready, state_of, told
+
+S = ExchangeStatus
+
+
+def by_hand(number: str = "1", side: Side = Side.BUY, amount: str = "0.01", **more: Any) -> OrderRequest:
+    """An order that the owner asks for."""
+    asked = OrderRequest(order_of_owner("test", number), "BTC/USD", side, OrderType.MARKET, D(amount))
+    return replace(asked, **more)
+
+
+def wants(node: Node, asked: OrderRequest, exchange: str = "paper") -> list[OrderRequest]:
+    """What of it is sent."""
+    return sent(node.take(events.OwnerWants(node.now, exchange, asked)))
+
+
+def stop_file(node: Node, *, there: bool = True, flatten: bool = False) -> tuple[effects.Effect, ...]:
+    """A file STOP came or went."""
+    return node.take(events.StopFile(node.now, there, flatten))
+
+
+# Pause and resume.
+
+
+def test_a_pause_stops_entries_and_leaves_orders_and_exits() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    entry, stop = resting(node, "entry"), protecting(node)
+    wanted = node.take(events.OwnerPaused(START, "holidays"))
+    assert cancelled(wanted) == []
+    assert node.last("node.paused") == {"by": "owner", "rule": "paused_by_owner", "reason": "holidays"}
+    assert node.state.trading is Trading.REDUCING
+    assert [state_of(node, each) for each in (entry, stop)] == [OrderState.OPEN, OrderState.OPEN]
+    assert node.refused_by(place("b")) == "paused_by_owner"
+    assert len(node.order(place("c", "sell"))) == 1
+
+
+def test_a_pause_that_is_asked_for_twice_keeps_its_first_reason() -> None:
+    node = ready()
+    node.take(events.OwnerPaused(START, "holidays"))
+    assert node.take(events.OwnerPaused(START, "lunch")) == ()
+    assert node.state.pauses[PAUSED_BY_OWNER].reason == "holidays"
+
+
+def test_a_pause_outlives_the_process(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.take(events.OwnerPaused(START, "holidays"))
+    before = node.state.pauses
+    node.restart()
+    assert node.state.pauses == before
+    assert node.refused_by(place("a")) == "paused_by_owner"
+
+
+def test_resume_lifts_what_owner_and_server_stopped_and_no_rule_of_the_limits() -> None:
+    node = ready(daily_loss=D(20))
+    node.bought("a", "0.02", 40000)
+    node.order(command("p", "trading.pause"))
+    node.take(events.OwnerPaused(START, "so"))
+    node.take(events.OwnerStops(START, flatten=False, then_end=False, reason="so"))
+    node.tick(1, 39000)
+    node.take(events.ClockCompared(START, 5.0))
+    node.take(events.OwnerResumed(START))
+    assert sorted(node.state.pauses) == ["clock_drift", "daily_loss"]
+    assert "clock_drift" in node.last("node.note")["text"]
+    assert "node.resumed" not in node.told_types
+
+
+def test_the_server_cannot_lift_what_the_owner_stopped() -> None:
+    node = ready()
+    node.take(events.OwnerStops(START, flatten=False, then_end=False, reason="so"))
+    assert node.refused_by(command("r", "trading.resume")) == STOPPED_BY_OWNER
+    assert node.refused_by(place("a")) == STOPPED_BY_OWNER
+
+
+# The file STOP.
+
+
+def test_a_stop_file_cancels_what_is_open_and_ends_nothing() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    entry = resting(node, "entry")
+    assert cancelled(stop_file(node)) == [entry.client_order_id]
+    wanted = node.take(events.OrderTold(START, told(entry, S.CANCELLED)))
+    assert not any(isinstance(each, effects.End | effects.Submit) for each in wanted)
+    assert node.state.windup is None
+    assert node.refused_by(place("b")) == STOP_FILE
+
+
+def test_a_stop_file_that_says_flatten_closes_positions_too() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stop_file(node, flatten=True))
+    assert (exit_.side, exit_.amount) == (Side.SELL, D("0.02"))
+    node.fill(exit_, "t2", 40000)
+    assert node.state.windup is None
+    assert not any(isinstance(each, effects.End) for each in node.done)
+
+
+def test_a_stop_file_into_which_flatten_is_written_later_closes_then() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    assert sent(stop_file(node)) == []
+    assert len(sent(stop_file(node, flatten=True))) == 1
+
+
+def test_trading_goes_on_when_the_file_is_gone() -> None:
+    node = ready()
+    stop_file(node)
+    stop_file(node, there=False)
+    assert node.last("node.resumed") == {"by": "owner", "rule": "stop_file"}
+    assert len(node.order(place("a"))) == 1
+
+
+def test_resume_does_not_lift_a_file_that_is_there() -> None:
+    node = ready()
+    stop_file(node)
+    node.take(events.OwnerResumed(START))
+    assert node.refused_by(place("a")) == STOP_FILE
+
+
+def test_a_file_that_is_still_there_at_the_next_start_does_not_begin_anew(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    stop_file(node)
+    assert node.state.windup is None
+    node.restart()
+    assert stop_file(node) == ()
+    assert node.state.trading is Trading.HALTED
+
+
+def test_a_file_that_went_while_no_process_ran_stops_nothing(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    stop_file(node)
+    node.restart()
+    stop_file(node, there=False)
+    assert node.state.trading is Trading.ACTIVE
+
+
+# By hand.
+
+
+def test_an_order_by_hand_is_written_down_sent_and_reported_like_any_other() -> None:
+    node = ready()
+    append, submit = node.take(events.OwnerWants(START, "paper", by_hand()))
+    assert isinstance(append, effects.Append)
+    assert isinstance(submit, effects.Submit)
+    assert append.orders[0].request() == submit.request == by_hand()
+    assert [event.type for event in append.events] == ["order.submitting"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "exchange"),
+    [
+        ("exchange", by_hand(), "binance"),
+        ("symbol", by_hand(symbol="XRP/USD"), "paper"),
+        ("max_order_notional", by_hand(amount="0.0251"), "paper"),
+        ("price_collar", by_hand(type=OrderType.LIMIT, price=D(48001)), "paper"),
+        ("reduce_only", by_hand(reduce_only=True), "paper"),
+        ("step_size", by_hand(amount="0.00001"), "paper"),
+        ("minimum_notional", by_hand(amount="0.0002"), "paper"),
+    ],
+)
+def test_the_owners_limits_hold_for_the_owners_hand(rule: str, asked: OrderRequest, exchange: str) -> None:
+    node = ready()
+    assert wants(node, asked, exchange) == []
+    assert node.last("intent.refused")["rule"] == rule
+    assert state_of(node, asked) is OrderState.REFUSED
+
+
+@pytest.mark.parametrize("rule", [PAUSED_BY_OWNER, STOP_FILE, RISK_CHECK_FAILED])
+def test_what_is_stopped_is_stopped_for_the_owners_hand_too(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    if rule == PAUSED_BY_OWNER:
+        node.take(events.OwnerPaused(START, "so"))
+    elif rule == STOP_FILE:
+        stop_file(node)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("node_agent.core.intents.check", _broken)
+            wants(node, by_hand("0"))
+    assert wants(node, by_hand("1")) == []
+    assert node.last("intent.refused")["rule"] == rule
+    assert len(wants(node, by_hand("2", Side.SELL))) == 1
+
+
+def test_the_same_order_by_hand_is_one_order() -> None:
+    node = ready()
+    assert len(wants(node, by_hand())) == 1
+    assert node.take(events.OwnerWants(START, "paper", by_hand())) == ()
+
+
+def test_orders_by_hand_count_into_the_limits_of_everybody() -> None:
+    node = ready(orders_per_minute=1)
+    wants(node, by_hand())
+    assert node.refused_by(place("a")) == "orders_per_minute"
+
+
+def test_an_order_by_hand_that_cannot_be_sent_is_wanted_for_a_minute(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    wants(node, by_hand())
+    name = by_hand().client_order_id
+    node.take(events.SubmitFailed(START, name, Failure.UNAVAILABLE, "away"))
+    node.after(60)
+    assert sent(node.take(events.Due(node.now, name))) == [by_hand()]
+    node.take(events.SubmitFailed(node.now, name, Failure.UNAVAILABLE, "away"))
+    node.after(1)
+    assert sent(node.take(events.Due(node.now, name))) == []
+    assert state_of(node, by_hand()) is OrderState.CANCELLED
+
+
+def test_a_node_that_is_stopping_places_nothing_by_hand() -> None:
+    node = ready()
+    node.take(events.Stopping(START, "SIGTERM"))
+    assert wants(node, by_hand()) == []
+    assert by_hand().client_order_id not in node.state.orders
+
+
+def test_an_order_is_cancelled_by_hand_whoever_asked_for_it(tmp_path: Path) -> None:
+    node: Kept = kept(tmp_path)
+    entry = resting(node, "entry")
+    assert cancelled(node.take(events.OwnerCancels(START, entry.client_order_id))) == [entry.client_order_id]
+    assert node.take(events.OwnerCancels(START, entry.client_order_id)) == ()
+    node.tell(entry, S.CANCELLED)
+    assert node.take(events.OwnerCancels(START, entry.client_order_id)) == ()
+    assert node.take(events.OwnerCancels(START, "f" * 32)) == ()
+
+
+def test_protection_is_cancelled_by_hand_while_trading_is_halted() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    node.take(events.KeyRefused(START, "expired"))
+    assert cancelled(node.take(events.OwnerCancels(START, stop.client_order_id))) == [stop.client_order_id]
+
+
+def _broken(*args: object, **more: object) -> None:
+    raise ZeroDivisionError("a check that is broken")

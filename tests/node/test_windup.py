@@ -1,0 +1,420 @@
+"""The owner's kill switch: open orders cancelled, positions closed, whatever is away, over restarts, to its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal as D
+from pathlib import Path
+
+import pytest
+
+from node_agent.core import effects, events
+from node_agent.core.events import Failure, Lookup
+from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.orders import OrderState
+from node_agent.core.windup import open_work
+from node_agent.strategies import MaTrend
+from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
+from tests.node.values import START, Node, candle, command, fill, limits, place, ready, state_of, told
+
+S = ExchangeStatus
+
+
+def stops(node: Node, *, flatten: bool = False, then_end: bool = True) -> tuple[effects.Effect, ...]:
+    """`node-agent stop --cancel-open`, or `--flatten`."""
+    return node.take(events.OwnerStops(node.now, flatten, then_end, "enough"))
+
+
+def ticked(node: Kept, seconds: float = 1) -> tuple[effects.Effect, ...]:
+    """A second passes, or more."""
+    return node.take(events.Tick(node.after(seconds)))
+
+
+def ends(wanted: tuple[effects.Effect, ...]) -> bool:
+    """Whether the process is to end now."""
+    return any(isinstance(each, effects.End) for each in wanted)
+
+
+# Open orders.
+
+
+def test_all_open_orders_are_cancelled_and_then_the_process_ends() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    entry, stop = resting(node, "b"), protecting(node)
+    wanted = stops(node)
+    assert cancelled(wanted) == [entry.client_order_id, stop.client_order_id]
+    node.tell(entry, S.CANCELLED)
+    assert node.state.windup is not None
+    assert ends(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))
+    assert node.state.windup is None
+    assert node.last("node.note")["text"].endswith("positions left: 0.02 BTC/USD")
+
+
+def test_with_nothing_open_it_ends_at_once() -> None:
+    assert ends(stops(ready()))
+
+
+def test_without_then_end_the_process_goes_on() -> None:
+    node = ready()
+    assert not ends(stops(node, then_end=False))
+    assert node.state.windup is None
+    assert "stopped_by_owner" in node.state.pauses
+
+
+def test_an_order_that_is_under_way_is_cancelled_when_the_exchange_has_it() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000"))
+    assert cancelled(stops(node)) == []
+    assert cancelled(node.take(events.OrderTold(START, told(request, S.OPEN)))) == [request.client_order_id]
+    assert ends(node.take(events.OrderTold(START, told(request, S.CANCELLED))))
+
+
+def test_an_order_that_the_exchange_surely_does_not_have_is_given_up() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000"))
+    node.take(events.SubmitFailed(START, request.client_order_id, Failure.UNAVAILABLE, "away"))
+    assert ends(stops(node))
+    assert state_of(node, request) is OrderState.CANCELLED
+    assert node.take(events.Due(START, request.client_order_id)) == ()
+
+
+def test_an_order_that_may_or_may_not_exist_is_waited_for() -> None:
+    node = ready()
+    (request,) = node.order(place("a"))
+    node.take(events.SubmitFailed(START, request.client_order_id, Failure.UNKNOWN, "timed out"))
+    assert not ends(stops(node))
+    wanted = node.take(events.LookedFor(START, request.client_order_id, Lookup(None)))
+    assert sent(wanted) == []
+    assert ends(wanted)
+
+
+def test_a_lost_order_that_shows_itself_by_a_fill_is_cancelled() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000"))
+    node.take(events.SubmitFailed(START, request.client_order_id, Failure.UNKNOWN, "timed out"))
+    stops(node)
+    wanted = node.take(events.FillTold(START, fill(request, "t1", 39000, D("0.004"))))
+    assert cancelled(wanted) == [request.client_order_id]
+
+
+# Positions.
+
+
+def test_a_position_is_closed_at_the_market_once_no_order_of_it_is_open() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    assert sent(stops(node, flatten=True)) == []
+    (exit_,) = sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))
+    assert (exit_.side, exit_.type, exit_.amount, exit_.reduce_only) == (Side.SELL, OrderType.MARKET, D("0.02"), True)
+    assert ends(node.take(events.FillTold(START, fill(exit_, "t2", 39000))))
+    assert node.last("node.note")["text"].endswith("positions left: nothing")
+
+
+def test_a_position_is_closed_whatever_the_limits_say() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    nothing_allowed = limits(symbols=frozenset(), order_types=frozenset(), orders_per_day=0)
+    node.take(events.PolicyRead(START, nothing_allowed))
+    assert len(sent(stops(node, flatten=True))) == 1
+
+
+def test_what_fills_while_it_is_cancelled_is_closed_too() -> None:
+    node = ready()
+    entry = resting(node, "a")
+    stops(node, flatten=True)
+    wanted = node.take(events.FillTold(START, fill(entry, "t1", 39000)))
+    assert [each.amount for each in sent(wanted)] == [entry.amount]
+
+
+def test_every_symbol_is_closed_without_waiting_for_another() -> None:
+    node = ready()
+    node.tick(0, 2000, "ETH/USD")
+    node.bought("a", "0.02", 40000)
+    node.bought("b", "0.1", 2000, "ETH/USD")
+    stop = protecting(node)
+    (eth,) = sent(stops(node, flatten=True))
+    assert eth.symbol == "ETH/USD"
+    (btc,) = sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))
+    assert btc.symbol == "BTC/USD"
+    node.fill(eth, "t3", 2000)
+    assert ends(node.take(events.FillTold(START, fill(btc, "t4", 39000))))
+
+
+def test_a_short_position_is_bought_back() -> None:
+    node = ready()
+    (short,) = node.order(place("a", "sell", "0.02"))
+    node.fill(short, "t1", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    assert (exit_.side, exit_.amount) == (Side.BUY, D("0.02"))
+
+
+def test_dust_is_left_and_named() -> None:
+    node = ready()
+    request = node.order(place("a"))[0]
+    node.fill(request, "t1", 40000, D("0.0002"))
+    node.tell(request, S.CANCELLED, D("0.0002"))
+    wanted = stops(node, flatten=True)
+    assert sent(wanted) == []
+    assert ends(wanted)
+    assert open_work(node.state).dust == {"BTC/USD": D("0.0002")}
+    assert node.last("node.note")["text"].endswith("positions left: 0.0002 BTC/USD")
+
+
+def test_what_a_fee_leaves_over_is_dust_and_not_sold_again() -> None:
+    node = ready()
+    request = node.order(place("a"))[0]
+    made = replace(fill(request, "t1", 40000, fee=D("0.00001")), fee_currency="BTC")
+    node.take(events.FillTold(START, made))
+    (exit_,) = sent(stops(node, flatten=True))
+    assert exit_.amount == D("0.0099")
+    assert ends(node.take(events.FillTold(START, fill(exit_, "t2", 40000))))
+    assert node.last("node.note")["text"].endswith("positions left: 0.00009 BTC/USD")
+
+
+# The exchange is away, or says no.
+
+
+def test_cancels_are_asked_for_again_until_the_order_has_ended(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    entry = resting(node, "a")
+    stops(node)
+    for _ in range(3):
+        node.take(events.CancelFailed(node.now, entry.client_order_id, Failure.UNAVAILABLE, "away"))
+        assert cancelled(node.take(events.Due(node.after(30), entry.client_order_id))) == [entry.client_order_id]
+    node.tell(entry, S.CANCELLED)
+    assert node.state.windup is None
+
+
+def test_an_exit_that_does_not_reach_the_exchange_is_the_same_exit_until_it_does(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    for _ in range(3):
+        node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
+        assert sent(ticked(node, 3600)) == []
+        assert sent(node.take(events.Due(node.now, exit_.client_order_id))) == [exit_]
+    node.fill(exit_, "t2", 39000)
+    assert node.state.windup is None
+
+
+def test_an_exit_of_unknown_outcome_is_looked_for_before_another_is_sent(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNKNOWN, "timed out"))
+    assert sent(ticked(node, 600)) == []
+    node.take(events.LookedFor(node.now, exit_.client_order_id, Lookup(told(exit_, S.FILLED))))
+    assert sent(ticked(node, 600)) == []
+    node.fill(exit_, "t2", 39000)
+    assert node.state.windup is None
+
+
+def test_an_exit_that_is_rejected_is_tried_again_later_and_not_at_once(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    tries = [exit_]
+    waits = []
+    for _ in range(8):
+        refused = events.SubmitFailed(node.now, tries[-1].client_order_id, Failure.REFUSED, "halted market")
+        assert sent(node.take(refused)) == []
+        begun = node.now
+        while not (again := sent(ticked(node))):
+            pass
+        tries += again
+        waits.append((node.now - begun).total_seconds())
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert len({each.client_order_id for each in tries}) == len(tries)
+    assert {each.amount for each in tries} == {D("0.02")}
+
+
+def test_what_an_exit_leaves_is_closed_by_the_next(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.fill(exit_, "t2", 39000, D("0.015"))
+    node.tell(exit_, S.EXPIRED, D("0.015"))
+    (rest,) = sent(ticked(node, 2))
+    assert rest.amount == D("0.005")
+
+
+# Restarts.
+
+
+def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    stops(node, flatten=True)
+    wanted = node.restart(lookups={stop.client_order_id: Lookup(told(stop, S.OPEN))})
+    assert cancelled(wanted) == [stop.client_order_id]
+    assert sent(wanted) == []
+    (exit_,) = sent(node.take(events.OrderTold(node.now, told(stop, S.CANCELLED))))
+    wanted = node.restart(lookups={exit_.client_order_id: Lookup(told(exit_, S.FILLED))})
+    assert sent(wanted) == []
+    assert ends(node.take(events.FillTold(node.now, fill(exit_, "t2", 39000))))
+
+
+def test_an_exit_that_was_written_down_and_not_sent_is_sent_at_the_next_start(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    assert sent(node.restart(lookups={exit_.client_order_id: Lookup(None)})) == [exit_]
+
+
+def test_an_exit_is_no_order_to_be_cancelled_after_a_restart(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
+    wanted = node.restart()
+    assert cancelled(wanted) == []
+    assert sent(wanted) == [exit_]
+    order = node.state.orders[exit_.client_order_id]
+    assert not order.ended
+    assert not order.cancel_wanted
+
+
+def test_exits_are_counted_over_a_restart(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.REFUSED, "halted market"))
+    (next_exit,) = sent(node.restart())
+    assert next_exit.client_order_id != exit_.client_order_id
+    assert state_of(node, exit_) is OrderState.REJECTED
+
+
+def test_after_its_end_a_restart_trades_nothing_and_stays_stopped(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    stops(node)
+    wanted = node.restart()
+    assert not ends(wanted)
+    assert node.state.windup is None
+    assert node.refused_by(place("b")) == "stopped_by_owner"
+
+
+# Meanwhile.
+
+
+def test_asking_twice_changes_nothing_and_flatten_adds_to_what_has_begun() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    stops(node)
+    begun = node.state.windup
+    assert not cancelled(stops(node))
+    assert node.state.windup == begun
+    stops(node, flatten=True)
+    stops(node, flatten=False)
+    assert sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))
+
+
+def test_two_exits_of_one_position_are_never_open(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.tell(exit_, S.OPEN)
+    for wanted in (stops(node, flatten=True), ticked(node, 600), node.tick(20, 30000)):
+        assert sent(wanted) == []
+
+
+def test_resume_calls_it_off() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    stops(node, flatten=True)
+    node.take(events.OwnerResumed(START))
+    assert node.state.windup is None
+    assert not node.state.pauses
+    wanted = node.take(events.OrderTold(START, told(stop, S.CANCELLED)))
+    assert sent(wanted) == []
+    assert not ends(wanted)
+
+
+def test_resume_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    stops(node, flatten=True)
+    node.take(events.OwnerResumed(node.now))
+    wanted = node.restart(lookups={stop.client_order_id: Lookup(told(stop, S.CANCELLED))})
+    assert (sent(wanted), node.state.windup, node.state.pauses) == ([], None, {})
+
+
+def test_an_exit_that_has_not_reached_the_exchange_is_not_sent_after_resume() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.take(events.SubmitFailed(START, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
+    node.take(events.OwnerResumed(START))
+    assert sent(node.take(events.Due(START, exit_.client_order_id))) == []
+    assert state_of(node, exit_) is OrderState.CANCELLED
+
+
+HELD = OrderRequest("0" * 32, "BTC/USD", Side.SELL, OrderType.MARKET, D("0.01"), reduce_only=True)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_nobody_else_trades_meanwhile_not_even_to_close(flatten: bool) -> None:
+    trend = MaTrend("BTC/USD", fast=1, slow=2, notional=D(250))
+    node = Node(strategies=(trend,))
+    for minute, price in enumerate((40000, 39900, 40100)):
+        node.tick(minute, price)
+    (entry,) = [each.request for each in node.done if isinstance(each, effects.Submit)]
+    node.fill(entry, "t1", 40100)
+    stop = protecting(node, amount="0.005")
+    stops(node, flatten=flatten)
+    exits = [place("x", "sell", "0.001"), place("y", "sell", "0.001", reduce_only=True), place("z", "buy")]
+    assert node.order(*exits) == []
+    assert [each.data["rule"] for each in node.reports if each.type == "command.refused"] == ["stopped_by_owner"] * 3
+    assert sent(node.take(events.OwnerWants(START, "paper", HELD))) == []
+    assert node.last("intent.refused")["rule"] == "stopped_by_owner"
+    assert sent(node.take(events.CandleClosed(START, candle(3, 30000)))) == []
+    assert state_of(node, stop) is OrderState.CANCELLING
+
+
+def test_pauses_and_cancels_are_taken_meanwhile() -> None:
+    node = ready()
+    entry = resting(node, "a")
+    stops(node)
+    node.order(command("p", "trading.pause"), command("c", "orders.cancel_all"))
+    assert "paused_by_server" in node.state.pauses
+    assert state_of(node, entry) is OrderState.CANCELLING
+
+
+def test_a_strategy_trades_again_after_resume() -> None:
+    node = Node(strategies=(MaTrend("BTC/USD", fast=1, slow=2, notional=D(250)),))
+    node.tick(0, 40000)
+    node.tick(1, 39900)
+    stops(node, then_end=False)
+    node.take(events.OwnerResumed(START))
+    assert len(sent(node.tick(2, 40100))) == 1
+
+
+def test_it_begins_before_the_exchange_has_said_how_things_stand(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node)
+    node.kill()
+    wanted = stops(node, flatten=True)
+    assert cancelled(wanted) == [stop.client_order_id]
+    assert sent(wanted) == []
+    assert not ends(wanted)
+    filled = fill(stop, "t2", 35000)
+    event = {stop.client_order_id: Lookup(told(stop, S.FILLED))}
+    (exit_,) = sent(node.restart(lookups=event, fills=(filled,)))
+    assert exit_.amount == D("0.01")
+
+
+def test_the_window_of_an_exit_has_no_end(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
+    node.now += timedelta(days=3)
+    assert sent(node.take(events.Due(node.now, exit_.client_order_id))) == [exit_]
