@@ -137,7 +137,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
     _check_version(path, connection)
-    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+    findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
     if findings != ["ok"]:
         raise _corrupt(path, str(findings[0]))
 

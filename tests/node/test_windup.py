@@ -374,7 +374,9 @@ def test_nobody_else_trades_meanwhile_not_even_to_close(flatten: bool) -> None:
     assert [each.data["rule"] for each in node.reports if each.type == "command.refused"] == ["stopped_by_owner"] * 3
     assert sent(node.take(events.OwnerWants(START, "paper", HELD))) == []
     assert node.last("intent.refused")["rule"] == "stopped_by_owner"
+    books = node.state.strategy_books
     assert sent(node.take(events.CandleClosed(START, candle(3, 30000)))) == []
+    assert node.state.strategy_books == books
     assert state_of(node, stop) is OrderState.CANCELLING
 
 
