@@ -106,6 +106,14 @@ class Desk:
             return ()
         return tuple(fills)
 
+    async def open_orders(self) -> events.OpenOrdersTold | None:
+        """What is open on the account; None when the exchange does not say."""
+        orders = await self._asked(self._exchange.open_orders())
+        if isinstance(orders, _Failed):
+            _log.warning("the exchange tells no open orders", reason=orders.reason)
+            return None
+        return events.OpenOrdersTold(self._clock(), tuple(orders))
+
     async def follow(
         self, *, taken: Callable[[], Awaitable[None]], live: Callable[[], tuple[Iterable[Order], datetime | None]]
     ) -> None:
@@ -128,11 +136,9 @@ class Desk:
     async def survey(self) -> None:
         """Tell again and again what is open on the account, and how far our clock is ahead of the exchange's."""
         while True:
-            orders = await self._asked(self._exchange.open_orders())
-            if isinstance(orders, _Failed):
-                _log.warning("the exchange tells no open orders", reason=orders.reason)
-            else:
-                self._deliver(events.OpenOrdersTold(self._clock(), tuple(orders)))
+            told = await self.open_orders()
+            if told is not None:
+                self._deliver(told)
             ahead = await self._asked(self._exchange.clock_offset())
             if isinstance(ahead, float):
                 self._deliver(events.ClockCompared(self._clock(), ahead))

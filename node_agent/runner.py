@@ -48,6 +48,7 @@ _BEFORE_START: Final = (
     events.OwnerCancels,
     events.ServerSeen,
     events.Suspended,
+    events.KeyRefused,
     events.SubmitFailed,
     events.CancelFailed,
     events.OrderTold,
@@ -130,7 +131,7 @@ class Runner:
         self._parts: dict[str, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self._starting: asyncio.Task[events.Started] | None = None
+        self._starting: asyncio.Task[list[CoreEvent]] | None = None
         self._failure: Exception | None = None
         self._stopping = False
         self._begun = False
@@ -254,15 +255,17 @@ class Runner:
             raise self._failure
         if self._starting.cancelled():
             return None
-        self._take(self._starting.result())
+        for event in self._starting.result():
+            self._take(event)
         self._begun = True
         return held
 
-    async def _ask_at_start(self) -> events.Started:
+    async def _ask_at_start(self) -> list[CoreEvent]:
         markets = await self._desk.markets()
         lookups = {order.client_order_id: await self._desk.lookup(order) for order in self._live()}
         fills = await self._desk.fills_since(self._journal.last_fill_at())
-        return events.Started(
+        open_orders = await self._desk.open_orders()
+        started = events.Started(
             at=self._clock(),
             version=self._version,
             mode=self._mode,
@@ -277,6 +280,7 @@ class Runner:
             reports_to_server=self._uplink is not None,
             server_ahead=timedelta(seconds=int(self._journal.fact("clock_offset") or 0)),
         )
+        return [started] if open_orders is None else [started, open_orders]
 
     def _take(self, item: CoreEvent | _Asked | Exception) -> None:
         if isinstance(item, Exception):
