@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from node_agent.core import events, memory, windup
-from node_agent.core.account import stop_at_loss, take_balances, take_price
+from node_agent.core.account import begin_day, stop_at_loss, take_balances, take_price
 from node_agent.core.commands import end_rotation, take_commands
 from node_agent.core.effects import Cancel, Effect
 from node_agent.core.execution import (
@@ -29,6 +29,7 @@ from node_agent.core.orders import OrderState
 from node_agent.core.owner import take_owner
 from node_agent.core.pauses import lift, pause
 from node_agent.core.policy import Policy
+from node_agent.core.risk import trading_time
 from node_agent.core.state import KEY_REFUSED, POLICY_UNREADABLE, SERVER_SILENCE, SUSPENDED, State
 from node_agent.core.turn import Turn
 from node_agent.core.watch import take_clock, take_tick
@@ -37,6 +38,8 @@ from node_agent.core.watch import take_clock, take_tick
 def step(state: State, event: events.CoreEvent) -> tuple[State, tuple[Effect, ...]]:
     """The state after `event`, and what is to be done about it, in this order."""
     turn = Turn(state, event.at)
+    if state.day is not None:  # whatever it is that happens first on a new day
+        begin_day(turn, trading_time(state, event.at))
     if isinstance(event, events.OwnerEvent):
         take_owner(turn, event)
     elif isinstance(event, events.OrderEvent):

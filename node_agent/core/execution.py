@@ -254,7 +254,7 @@ def _unwanted(turn: Turn, order: Order) -> str | None:
         return "it was cancelled"
     if turn.at > order.wanted_until:
         return "its time is over"
-    return None if order.reduce_only else refusing_now(turn, order)
+    return refusing_now(turn, order)
 
 
 def _send(turn: Turn, order: Order) -> None:

@@ -19,9 +19,9 @@ from node_agent.core.ids import order_of_strategy
 from node_agent.core.market import Candle, Market, OrderRequest, Side
 from node_agent.core.orders import Move, Order, fields, moved
 from node_agent.core.pauses import pause
-from node_agent.core.policy import Verdict, check, notional
+from node_agent.core.policy import Verdict, check, notional, reduces
 from node_agent.core.risk import exposure, is_dust
-from node_agent.core.state import RISK_CHECK_FAILED, STOPPED_BY_OWNER, State, StrategyBook
+from node_agent.core.state import RISK_CHECK_FAILED, STOPPED_BY_OWNER, Day, State, StrategyBook
 from node_agent.core.turn import Turn
 from node_agent.strategies.interface import Intent, Strategy
 
@@ -134,7 +134,10 @@ def _judged(
 
 
 def refusing_now(turn: Turn, order: Order) -> str | None:
-    """The rule that would refuse an accepted order if it were asked for now; None when none would."""
+    """Why an accepted order would be refused if it were asked for now; None when it would not.
+
+    One that only reduces is held against nothing but that, for the kill switch closes positions past the limits.
+    """
     state = turn.state
     placed = list(state.placed)
     if order.market_at in placed:
@@ -143,10 +146,20 @@ def refusing_now(turn: Turn, order: Order) -> str | None:
         state,
         orders=state.orders.without(order.client_order_id),
         placed=tuple(placed),
-        day=state.day and replace(state.day, orders=max(state.day.orders - 1, 0)),
+        day=_day_without(state, order),
     )
+    if order.reduce_only:
+        still = reduces(order.request(), exposure(without, order.symbol, turn.at))
+        return None if still else "it is more than the position that is left"
     _, verdict = _judged(turn, without, order.exchange, order.request(), turn.at - order.created_at)
     return None if verdict.rule is None else f"{verdict.rule} refuses it now"
+
+
+def _day_without(state: State, order: Order) -> Day | None:
+    """The day as if the order had not been placed, which may have been on another day."""
+    day = state.day
+    placed_at = order.created_at if state.mode == "live" or order.market_at is None else order.market_at
+    return day if day is None or placed_at.date() < day.date else replace(day, orders=max(day.orders - 1, 0))
 
 
 def _too_small(request: OrderRequest, market: Market, last: Decimal | None) -> Verdict | None:

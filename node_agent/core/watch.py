@@ -1,14 +1,12 @@
-"""What only passing time tells: a server that has gone silent, prices that have grown old, a day that is over."""
+"""What only passing time tells: a server that has gone silent, prices that have grown old."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from node_agent.core import windup
-from node_agent.core.account import begin_day
 from node_agent.core.pauses import lift, pause
 from node_agent.core.policy import OnSilence
-from node_agent.core.risk import trading_time
 from node_agent.core.state import CLOCK_DRIFT, SERVER_SILENCE
 from node_agent.core.turn import Turn
 
@@ -23,8 +21,6 @@ def take_tick(turn: Turn) -> None:
     """A second has passed."""
     _mind_silence(turn)
     _mind_prices(turn)
-    if turn.state.day is not None:
-        begin_day(turn, trading_time(turn.state, turn.at))
 
 
 def take_clock(turn: Turn, ahead: float) -> None:
