@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from node_agent.core import ids
 from node_agent.core.market import (
     Candle,
     Conduct,
@@ -86,7 +88,7 @@ class SpotExchange:
     async def create_order(self, request: OrderRequest) -> ExchangeOrder:
         """Place it, once. An id that the exchange knows answers with that order."""
         await self._be_ready()
-        parameters: dict[str, str] = {self._traits.new_id: request.client_order_id}
+        parameters: dict[str, str] = {self._traits.new_id: self._written(request.client_order_id)}
         price, kind = None, "market"
         if request.type is OrderType.LIMIT:
             kind, price = "limit", _exact(request.price)
@@ -149,12 +151,10 @@ class SpotExchange:
         await self._be_ready()
 
         def read(raw: Any) -> list[OpenOrder]:
-            return [open_order_of(each, self._traits.statuses) for each in raw]
+            orders = [open_order_of(each, self._traits.statuses) for each in raw]
+            return [replace(each, order=self._seen(each.order)) for each in orders]
 
-        orders = await self._line.ask(read, "fetch_open_orders", self._symbol)
-        for each in orders:
-            self._seen(each.order)
-        return orders
+        return await self._line.ask(read, "fetch_open_orders", self._symbol)
 
     async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
         """Fills at or after this exchange time and a minute before it, oldest first; all of them when None."""
@@ -291,11 +291,15 @@ class SpotExchange:
         return self._seen(order_of(raw, self._traits.statuses))
 
     def _seen(self, order: ExchangeOrder) -> ExchangeOrder:
+        order = replace(order, client_order_id=ids.read(order.client_order_id, self.conduct.id_form))
         self._client_ids[order.exchange_order_id] = order.client_order_id
         return order
 
     def _known_as(self, client_order_id: str) -> dict[str, str]:
-        return {self._traits.known_id: client_order_id}
+        return {self._traits.known_id: self._written(client_order_id)}
+
+    def _written(self, client_order_id: str) -> str:
+        return ids.written(client_order_id, self.conduct.id_form)
 
 
 def _exact(amount: Decimal | None) -> str:
