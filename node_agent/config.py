@@ -187,7 +187,7 @@ class PolicyFile(Section):
     daily_loss: Money
     drawdown: Money
     price_collar: Fraction
-    max_signal_age: Seconds
+    max_signal_age: Annotated[int, Field(ge=0)]
     max_data_age: Seconds
     server_commands: Annotated[frozenset[str], BeforeValidator(_commands)]
     trading_hours: Annotated[tuple[Window, ...], Field(strict=False), AfterValidator(_not_twice)] = ()
@@ -258,7 +258,7 @@ def load_policy(data_dir: Path) -> Policy:
         daily_loss=limits.daily_loss,
         drawdown=limits.drawdown,
         price_collar=limits.price_collar,
-        max_signal_age=timedelta(seconds=limits.max_signal_age),
+        max_signal_age=timedelta(seconds=limits.max_signal_age) if limits.max_signal_age else None,
         max_data_age=timedelta(seconds=limits.max_data_age),
         server_commands=limits.server_commands,
         trading_hours=tuple(hours.parse(each) for each in limits.trading_hours),

@@ -152,10 +152,7 @@ def _in_words(limits: Policy) -> Iterator[tuple[str, str]]:
     yield "prices", f"none worse than the last trade by more than {format_decimal(limits.price_collar * 100)} %"
     yield (
         "ages",
-        (
-            f"what was decided {limits.max_signal_age.total_seconds():g} s ago is not traded, "
-            f"nor by a price older than {limits.max_data_age.total_seconds():g} s"
-        ),
+        (f"{_signals(limits)}, nor by a price older than {limits.max_data_age.total_seconds():g} s"),
     )
     yield (
         "hours",
@@ -169,3 +166,9 @@ def _in_words(limits: Policy) -> Iterator[tuple[str, str]]:
         "its silence",
         ("for ever" if silence is None else f"at most {silence.total_seconds():g} s, then: {limits.on_server_silence}"),
     )
+
+
+def _signals(limits: Policy) -> str:
+    if limits.max_signal_age is None:
+        return "a command is traded as long as it is good"
+    return f"what was decided {limits.max_signal_age.total_seconds():g} s ago is not traded"

@@ -72,8 +72,9 @@ class Policy:
     """Loss since the day's best moment at which new risk stops."""
     price_collar: Decimal
     """Fraction of the last trade's price by which a price may be worse than it."""
-    max_signal_age: timedelta
-    """Of a command, since the server issued it; of a strategy's decision, since its candle closed."""
+    max_signal_age: timedelta | None
+    """Of a command, since the server issued it; of a strategy's decision, since its candle closed. None for any age: a
+    command has its own time still, and a price its own age."""
     max_data_age: timedelta
     """Of the last price, by the wall clock."""
     server_commands: frozenset[str]
@@ -104,7 +105,7 @@ class Policy:
             "daily_loss": format_decimal(self.daily_loss),
             "drawdown": format_decimal(self.drawdown),
             "price_collar": format_decimal(self.price_collar),
-            "max_signal_age": self.max_signal_age.total_seconds(),
+            "max_signal_age": None if self.max_signal_age is None else self.max_signal_age.total_seconds(),
             "max_data_age": self.max_data_age.total_seconds(),
             "server_commands": sorted(self.server_commands),
             "trading_hours": sorted(str(window) for window in self.trading_hours),
@@ -272,7 +273,7 @@ def _stopped(exposure: Exposure) -> Verdict | None:
 
 
 def _ages(policy: Policy, exposure: Exposure, signal_age: timedelta) -> Verdict | None:
-    if signal_age > policy.max_signal_age:
+    if policy.max_signal_age is not None and signal_age > policy.max_signal_age:
         return Verdict(
             "signal_age", f"decided {_seconds(signal_age)} ago, the most is {_seconds(policy.max_signal_age)}"
         )

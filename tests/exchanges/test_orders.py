@@ -75,6 +75,7 @@ async def test_each_kind_of_order_arrives_as_it_was_asked(
 async def test_amounts_go_out_as_they_are_and_no_rounding_changes(
     exchange: SpotExchange, binance: BinanceProcess, amount: str
 ) -> None:
+    getcontext().clear_flags()
     before = repr(getcontext())
     told = await exchange.create_order(an_order(amount=Decimal(amount), price=Decimal("12345.67"), side=Side.BUY))
     assert told.amount == Decimal(amount)

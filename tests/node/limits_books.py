@@ -198,7 +198,7 @@ class Books:
         assert self.flatten is None, "new risk while orders are being cancelled"
         lost = [each for each in others if each.symbol == symbol and each.client_order_id in self.unknown]
         assert not lost, "new risk beside an order that may or may not exist"
-        assert age <= policy.max_signal_age
+        assert policy.max_signal_age is None or age <= policy.max_signal_age
         assert self.now - self.priced_at[symbol] <= policy.max_data_age
         assert not policy.trading_hours or is_within(policy.trading_hours, self.trading_time)
         names = self.decided.keys() - {request.client_order_id}

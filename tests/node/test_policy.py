@@ -153,6 +153,7 @@ def test_an_old_signal_takes_no_new_risk_and_still_closes() -> None:
     policy, old = limits(max_signal_age=MINUTE), timedelta(seconds=61)
     assert check(policy, AT_100, "paper", order(), signal_age=MINUTE).allowed
     assert check(policy, AT_100, "paper", order(), signal_age=old).rule == "signal_age"
+    assert check(limits(max_signal_age=None), AT_100, "paper", order(), signal_age=old).allowed
     held = replace(AT_100, position=D(5), closable=D(5))
     assert check(policy, held, "paper", order("sell"), signal_age=old).allowed
 
