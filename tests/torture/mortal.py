@@ -126,7 +126,7 @@ def send_before_it_is_written() -> None:
         for effect in wanted:
             if isinstance(effect, effects.Append):
                 # A moment, so that the exchange has the order before the journal has it.
-                asyncio.get_running_loop().call_later(0.05, runner._carry_out, effect)
+                asyncio.get_running_loop().call_later(1.0, runner._carry_out, effect)
             else:
                 runner._carry_out(effect)
         runner._state = state
