@@ -26,7 +26,7 @@ from node_agent.core.market import Fill
 from node_agent.core.orders import Order
 from node_agent.core.risk import MINUTE
 from node_agent.core.state import State
-from node_agent.journal_schema import JournalError, JournalMissing, explained, open_reader, open_writer
+from node_agent.journal_schema import JournalError, JournalMissing, explained, legible, open_reader, open_writer
 from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import Command, Event
 
@@ -128,6 +128,10 @@ class Journal:
 
     def restore(self) -> State:
         """The node's state as it was written down."""
+        with legible(self._path):
+            return self._restored()
+
+    def _restored(self) -> State:
         market_at = (self.fact("market") or {}).get("at")
         rows = self._all(
             "SELECT rowid, record FROM orders WHERE ended = 0"
@@ -266,7 +270,8 @@ class Journal:
     def commands_not_done(self) -> list[Command]:
         """Commands that were seen, and that a crash kept from being dealt with; oldest first."""
         rows = self._all("SELECT record FROM commands WHERE state = 'seen' ORDER BY rowid")
-        return [Command.model_validate(json.loads(row["record"])) for row in rows]
+        with legible(self._path):
+            return [Command.model_validate(json.loads(row["record"])) for row in rows]
 
     def done_commands(self, limit: int = 500) -> list[str]:
         """Commands that are done and that the server is still to be told of; oldest first."""

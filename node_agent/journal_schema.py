@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 _MIGRATIONS: Final = (
     """
@@ -84,14 +84,24 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def legible(path: Path) -> Iterator[None]:
+    """Turn what a record raises that is not as it was written into the same: SQLite counts pages, not what they say."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+        raise _corrupt(path, f"a record cannot be read: {str(error).splitlines()[0]}") from error
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes: made and migrated where needed, checked, synced in full. Raises JournalError."""
     with explained(path):
+        if path.exists():
+            _check_at_rest(path)
         # Made by hand, for SQLite would take the mode from the umask; its side files take it from this one.
         path.touch(mode=0o600)
-        connection = _connect(f"file:{_quoted(path)}?mode=rwc")
+        connection = _connect(f"file:{_quoted(path)}?mode=rwc", _Writer)
         try:
-            _check(path, connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection)
@@ -99,6 +109,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
+            connection.marks(_mark(path))
         except BaseException:
             connection.close()
             raise
@@ -112,7 +123,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
             f"there is no journal at {path}", "make the node with `node-agent init`, or name its --data-dir"
         )
     with explained(path):
-        connection = _connect(f"file:{_quoted(path)}?mode=ro")
+        connection = _connect(f"file:{_quoted(path)}?mode=ro", sqlite3.Connection)
         try:
             _check_version(path, connection)
             version = _version(connection)
@@ -129,15 +140,57 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+class _Writer(sqlite3.Connection):
+    """A connection that leaves a mark beside the journal for as long as a log of SQLite's belongs to it.
+
+    The log is there before the mark comes and after it goes: where there is a mark and no log, the log was lost.
+    """
+
+    _mark: Path | None = None
+
+    def marks(self, mark: Path) -> None:
+        """Leave the mark from now on."""
+        mark.touch(mode=0o600)
+        self._mark = mark
+
+    def close(self) -> None:
+        """Take the mark away, and let go of the file and its log."""
+        if self._mark is not None:
+            self._mark.unlink(missing_ok=True)
+        super().close()
+
+
+_C = TypeVar("_C", bound=sqlite3.Connection)
+
+
+def _connect(uri: str, kind: type[_C]) -> _C:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, factory=kind)
     connection.row_factory = sqlite3.Row
     return connection
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
-    _check_version(path, connection)
-    findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+def _mark(path: Path) -> Path:
+    return path.with_name(f"{path.name}-open")
+
+
+def _check_at_rest(path: Path) -> None:
+    """See that the journal is whole, without writing: a connection that may write takes the log in when it closes."""
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size == 0:
+        raise JournalError(
+            f"the journal {path} is empty: what it held is lost",
+            "restore it from your backup; if this node has never run, remove its directory and make it again",
+        )
+    if _mark(path).exists() and not log.exists():
+        raise JournalError(
+            f"the journal {path} is not whole: what was written last is in {log.name}, and that is gone",
+            f"put {log.name} back; if this journal is a whole copy from your backup, remove {_mark(path).name}",
+            "without either, cancel open orders at the exchange by hand",
+        )
+    beside = "" if log.exists() else "&immutable=1"
+    with closing(_connect(f"file:{_quoted(path)}?mode=ro{beside}", sqlite3.Connection)) as connection:
+        _check_version(path, connection)
+        findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
     if findings != ["ok"]:
         raise _corrupt(path, str(findings[0]))
 
