@@ -169,8 +169,11 @@ class Desk:
         self._deliver(events.LookedFor(self._clock(), client_order_id, lookup))
 
     async def _lookup(self, client_order_id: str, symbol: str) -> Lookup:
+        asked_at = self._clock()
         answer = await self._asked(self._exchange.find_order(client_order_id, symbol))
-        return Lookup(None, unsure=answer.reason) if isinstance(answer, _Failed) else Lookup(answer)
+        if isinstance(answer, _Failed):
+            return Lookup(None, unsure=answer.reason, asked_at=asked_at)
+        return Lookup(answer, asked_at=asked_at)
 
     async def _catch_up(self, orders: Iterable[Order], since: datetime | None) -> None:
         for fill in await self.fills_since(since):

@@ -243,7 +243,7 @@ def _all_or_nothing(data_dir: Path, new_key_file: Path | None) -> Iterator[None]
         yield
     except BaseException:
         with suppress(OSError):
-            for each in (*_FILES, f"{JOURNAL_FILE}-wal", f"{JOURNAL_FILE}-shm"):
+            for each in (*_FILES, f"{JOURNAL_FILE}-wal", f"{JOURNAL_FILE}-shm", f"{JOURNAL_FILE}-open"):
                 (data_dir / each).unlink(missing_ok=True)
             if new_key_file is not None:
                 new_key_file.unlink(missing_ok=True)

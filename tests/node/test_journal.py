@@ -239,6 +239,24 @@ def test_a_file_that_is_no_journal_is_not_overwritten(path: Path) -> None:
     assert path.read_bytes().startswith(b"my shopping list")
 
 
+def test_an_empty_file_is_no_new_journal(path: Path) -> None:
+    """A file that was cut to nothing would else be a node that never ordered anything."""
+    path.touch()
+    with pytest.raises(JournalError, match="is empty") as raised:
+        Journal.open(path)
+    assert "backup" in raised.value.hints[0]
+    assert path.read_bytes() == b""
+
+
+def test_a_journal_bears_a_mark_as_long_as_its_log_belongs_to_it(path: Path) -> None:
+    mark, log = path.with_name("journal.sqlite3-open"), path.with_name("journal.sqlite3-wal")
+    with Journal.open(path):
+        assert mark.exists()
+        assert log.exists()
+    assert not mark.exists()
+    assert not log.exists()
+
+
 def test_no_journal_is_made_by_looking(path: Path) -> None:
     with pytest.raises(JournalMissing) as raised:
         Journal.open_read_only(path)

@@ -22,7 +22,8 @@ from node_agent.core.hours import parse
 from node_agent.core.market import Conduct, ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.policy import OnSilence, Policy
 from node_protocol.messages import COMMANDS, Command
-from tests.node.limits_machine import SYMBOLS, TROUBLES, Driven
+from tests.node.limits_machine import TROUBLES, Driven
+from tests.node.limits_process import SYMBOLS
 from tests.node.values import limits
 
 amounts = st.sampled_from(["0.3", "1", "1", "2.5", "2.5", "5", "9", "12", "40", "0.00001"])
@@ -54,7 +55,7 @@ tight: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"max_position_notional": D(1000)},
         {"max_total_notional": D(1000)},
         {"orders_per_minute": 2},
-        {"orders_per_day": 3},
+        {"orders_per_day": 2},
         {"daily_loss": D(30)},
         {"drawdown": D(20)},
         {"price_collar": D("0.01")},
@@ -81,6 +82,7 @@ conducts = st.sampled_from(
 )
 DEATHS = ("before append", "after append")
 deaths = st.sampled_from(DEATHS)
+patiences = st.sampled_from([None, 1, 31])
 afterwards = st.sampled_from([0.0, 1.0, 31.0, 400.0])
 
 
@@ -138,14 +140,19 @@ class Owner(RuleBasedStateMachine):
         symbol=st.sampled_from(SYMBOLS),
         side=st.sampled_from(Side),
         kind=kinds,
-        answered=st.booleans(),
+        answer=st.sampled_from(["taken", "taken", "later", *Failure]),
+        looked_for_after=patiences,
     )
-    def small_order(self, symbol: str, side: Side, kind: dict[str, Any], answered: bool) -> Command:
+    def small_order(
+        self, symbol: str, side: Side, kind: dict[str, Any], answer: str, looked_for_after: int | None
+    ) -> Command:
         data = {"exchange": "paper", "symbol": symbol, "side": str(side), "amount": "1"} | kind
         before = set(self.node.books.decided)
         command = self.node.arrive("order.place", data, timedelta(minutes=2))
         for name in set(self.node.books.decided) - before:
-            if answered and self.node.exchange.arrives(name):
+            if answer in list(Failure):
+                self.node.submit_fails(name, Failure(answer), looked_for_after)
+            elif answer == "taken" and self.node.exchange.arrives(name):
                 self.node.tell(name)
         return command
 
@@ -155,10 +162,23 @@ class Owner(RuleBasedStateMachine):
     def candle(self, symbol: str, price: str, minutes: int) -> None:
         self.node.tick(symbol, price, minutes)
 
-    @rule(seconds=st.sampled_from([1, 1, 1, 35, 100, 50_000]))
-    def time_passes(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([1, 1, 35, 100, 50_000]), ticks=st.booleans())
+    def time_passes(self, seconds: int, ticks: bool) -> None:
         self.node.now += timedelta(seconds=seconds)
-        self.node.second()
+        if ticks:
+            self.node.second()
+
+    @rule(side=st.sampled_from(Side))
+    def midnight(self, side: Side) -> None:
+        """The wall clock's day is over, and prices are of now: what is ordered next is ordered on another day."""
+        midnight = self.node.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        self.node.now = midnight - timedelta(minutes=len(SYMBOLS), seconds=1)
+        for symbol in SYMBOLS:
+            self.node.tick(symbol, str(self.node.books.last[symbol]), 1)
+        self.node.now = midnight
+        for _ in range(3):
+            self.market_order_that_fills(SYMBOLS[0], side, "1")
+            self.node.second()
 
     # The exchange.
 
@@ -175,25 +195,11 @@ class Owner(RuleBasedStateMachine):
             if told:
                 self.node.tell(name)
 
-    @rule(data=st.data(), failure=st.sampled_from(Failure), key_refused=st.sampled_from([False, False, True]))
-    def submit_fails(self, data: st.DataObject, failure: Failure, key_refused: bool) -> None:
-        node = self.node
-        name = self.pick(data, {name for each in node.asked if (name := node.sends(each)) is not None})
-        if name is None:
-            return
-        surely_not = failure is not Failure.UNKNOWN
-        if surely_not and (name in node.exchange.orders or len(node.exchange.on_its_way(name)) != 1):
-            return
-        node.asked = [each for each in node.asked if node.sends(each) != name]
-        if surely_not:
-            node.exchange.wire = [each for each in node.exchange.wire if each.request.client_order_id != name]
-            if key_refused and failure is Failure.REFUSED:
-                node.stop("key_refused")
-        else:
-            node.exchange.is_lost(name)
-        known = name in node.exchange.orders and node.state.orders[name].state != "submitting"
-        learn = (lambda: node.books.unknown.add(name)) if not surely_not and not known else (lambda: None)
-        node.take(lambda at: events.SubmitFailed(at, name, failure, "so"), learn)
+    @rule(data=st.data(), failure=st.sampled_from(Failure), looked_for_after=patiences)
+    def submit_fails(self, data: st.DataObject, failure: Failure, looked_for_after: int | None) -> None:
+        name = self.pick(data, {name for each in self.node.asked if (name := self.node.sends(each)) is not None})
+        if name is not None:
+            self.node.submit_fails(name, failure, looked_for_after)
 
     @rule(data=st.data(), how=st.sampled_from(["done", "done", "refused", "unavailable", "unknown"]))
     def cancel_is_answered(self, data: st.DataObject, how: str) -> None:
@@ -248,6 +254,16 @@ class Owner(RuleBasedStateMachine):
         name = self.pick(data, {order.client_order_id for order in self.node.state.live})
         if name is not None:
             self.node.looks.append(events.LookedFor(self.node.now, name, self.node.found(name)))
+
+    @rule(data=st.data(), seconds=st.sampled_from([0, 31]))
+    def arrives_while_it_is_looked_for(self, data: st.DataObject, seconds: int) -> None:
+        """The exchange did not find it; what it did not find is there when it says so."""
+        name = self.pick(data, {each.request.client_order_id for each in self.node.exchange.wire})
+        if name is not None:
+            found = self.node.found(name)
+            self.node.exchange.arrives(name)
+            self.node.now += timedelta(seconds=seconds)
+            self.node.tell_found(name, found)
 
     @rule(unsure=st.booleans())
     def found(self, unsure: bool) -> None:
