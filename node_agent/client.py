@@ -32,6 +32,7 @@ from node_protocol.signatures import (
     verify_response,
 )
 
+_CENTURY: Final = 100 * 366 * 24 * 3600
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
 """Until an answer is here whole, on top of what the server was asked to hold it for."""
@@ -117,8 +118,13 @@ class Clock:
         return self._wall()
 
     def learn(self, created: int) -> None:
-        """Take in when, by its own clock, the server signed an answer that has just come."""
+        """Take in when, by its own clock, the server signed an answer that has just come.
+
+        A time beyond a century from ours is no clock's, and is not taken: the wire has numbers that no date has.
+        """
         difference = created - int(self._wall())
+        if abs(difference) > _CENTURY:
+            return
         if abs(difference - self.offset) > 1:  # whole seconds and the way here make one second of difference
             self.offset = difference
 

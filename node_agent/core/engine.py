@@ -8,6 +8,7 @@ the server comes behind it. An event that changes nothing has no effect. Nothing
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from node_agent.core import events, memory, windup
@@ -150,7 +151,8 @@ def _start(turn: Turn, event: events.Started) -> None:
         order = turn.state.orders.get(client_order_id)
         if order is None or order.ended:
             continue
-        reconcile(turn, order, lookup)
+        # What was told before the crash, and waited for fills, is told anew by the answer.
+        reconcile(turn, turn.put(replace(order, told=None)), lookup)
         if turn.state.orders[client_order_id].state is OrderState.CANCELLING:
             turn.do(Cancel(client_order_id, order.symbol))
 

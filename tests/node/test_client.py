@@ -76,3 +76,12 @@ def test_an_answer_that_is_not_signed_is_told_as_that() -> None:
 
     fault = asyncio.run(fault_of(unsigned))
     assert (fault.message, fault.status) == ("an answer with status 502 that is not signed", 502)
+
+
+@pytest.mark.parametrize("created", [10**15 - 1, 253_402_300_799, 0])
+def test_a_time_that_no_clock_shows_is_not_learnt(created: int) -> None:
+    clock = Clock(lambda: 4e9)
+    clock.learn(created)
+    assert clock.offset == 0
+    clock.learn(4_000_000_600)
+    assert clock.offset == 600

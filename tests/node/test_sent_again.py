@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.core import effects, events
 from node_agent.core.events import Failure, Lookup
-from node_agent.core.market import Conduct, OrderRequest, OrderType, Side
+from node_agent.core.market import Conduct, ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
-from tests.node.values import START, Node, candle, limits, place, ready, state_of
+from tests.node.values import START, Node, candle, limits, place, ready, state_of, told
 
 LATE = Conduct(settles_within=timedelta(seconds=30), ids_unique_for_ever=False)
 SOON, LATER = START + timedelta(seconds=29), START + timedelta(seconds=31)
@@ -105,3 +105,13 @@ def test_an_order_of_yesterday_is_sent_today_only_when_today_has_room() -> None:
     midnight = node.now + timedelta(seconds=1)
     assert sent(node.take(events.OwnerWants(midnight, "paper", by_hand(2, Side.BUY, "0.01"))))
     assert not sent(node.take(events.Due(midnight, old.client_order_id)))
+
+
+def test_an_order_that_waited_for_its_fills_when_the_process_died_asks_for_them_again() -> None:
+    node = ready()
+    (request,) = node.order(place("a"))
+    node.tell(request, ExchangeStatus.FILLED)
+    assert node.state.orders[request.client_order_id].told is not None
+    filled = Lookup(told(request, ExchangeStatus.FILLED))
+    wanted = node.take(replace(node.started, lookups={request.client_order_id: filled}))
+    assert any(isinstance(each, effects.After) and each.client_order_id == request.client_order_id for each in wanted)
