@@ -196,12 +196,15 @@ class SpotExchange:
         return await self._line.ask(self._read_order, "fetch_order", exchange_order_id, self._symbol)
 
     async def candles(self, since: datetime | None) -> Sequence[Candle]:
-        """Candles that opened at or after a time, the open one among them; the last two when None."""
+        """Candles that opened at or after a time, the open one among them; the last three when None.
+
+        Of three one has surely settled: the open one has not, and the one before may have closed a moment ago.
+        """
 
         def read(raw: Any) -> list[Candle]:
             return [candle_of(each, self._symbol, self._interval) for each in raw]
 
-        limit = 2 if since is None else self._traits.page
+        limit = 3 if since is None else self._traits.page
         from_ = None if since is None else milliseconds_of(since)
         await self._be_ready()
         return await self._line.ask(read, "fetch_ohlcv", self._symbol, self._timeframe, from_, limit)

@@ -11,6 +11,7 @@ import pytest
 from node_agent.core.market import ExchangeStatus, IdForm, Liquidity, Market, OrderType, Side
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable
 from node_agent.exchanges.spot import SpotExchange
+from node_agent.exchanges.traits import Pace
 from tests.binance.process import BinanceProcess
 from tests.exchanges.opening import SYMBOL, an_order, at_market, opened
 
@@ -178,3 +179,10 @@ async def test_reads_at_the_same_time_learn_rules_and_clock_once(binance: Binanc
     requests = binance.books()["requests"]
     assert (requests["GET /api/v3/exchangeInfo"], requests["GET /api/v3/time"]) == (1, 1)
     await ours.close()
+
+
+async def test_the_first_look_at_candles_has_one_that_has_settled_whenever_it_is(exchange: SpotExchange) -> None:
+    """One that closed a moment ago may still change: a node whose looks all came then would never see a price."""
+    settles = timedelta(seconds=Pace().candle_settles)
+    first, *_, still_open = await exchange.candles(None)
+    assert still_open.closed_at - first.closed_at >= timedelta(seconds=1) + settles
