@@ -125,7 +125,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.plain(told | {"done": sorted(self.state.done)})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        size = int(self.headers["content-length"])
+        body = self.rfile.read(size)
+        if len(body) < size:  # cut off in the midst, as by a node that ends: nothing was said
+            self.close_connection = True
+            return
         if self.path == "/control":
             with self.state.lock:
                 asked = json.loads(body)
