@@ -28,12 +28,11 @@ from node_agent.control_requests import (
     Request,
     Resume,
     Stop,
-    order_request,
     read_request,
 )
 from node_agent.core import events
 from node_agent.core.ids import order_of_owner
-from node_agent.core.intents import judge
+from node_agent.core.intents import judge, request_of
 from node_agent.core.orders import Order
 from node_agent.core.state import STOPPED_BY_OWNER, State
 from node_protocol import strict_json
@@ -157,7 +156,7 @@ class Control:
     async def _place(self, wanted: Place, voice: _Voice) -> None:
         before = self._state()
         client_order_id = order_of_owner(before.origin, wanted.token)
-        request = order_request(client_order_id, wanted.order)
+        request = request_of(client_order_id, wanted.order)
         known = before.orders.get(client_order_id)
         if known is not None:
             same = (known.side, known.symbol, known.type) == (request.side, request.symbol, request.type)

@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
 
-from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
 from node_protocol import strict_json
 from node_protocol.messages import ClientOrderId, Line, Message, OrderPlace, validate
 from node_protocol.refusals import Malformed, Refused
@@ -78,18 +77,3 @@ def read_request(line: bytes) -> Request:
         return validate(form, value)
     except Refused as refused:
         raise Malformed(refused.where) from None
-
-
-def order_request(client_order_id: str, wanted: OrderPlace) -> OrderRequest:
-    """The order as the core asks an exchange for it."""
-    return OrderRequest(
-        client_order_id=client_order_id,
-        symbol=wanted.symbol,
-        side=Side(wanted.side),
-        type=OrderType(wanted.type),
-        amount=wanted.amount,
-        price=wanted.price,
-        stop_price=wanted.stop_price,
-        time_in_force=TimeInForce(wanted.time_in_force),
-        reduce_only=wanted.reduce_only,
-    )

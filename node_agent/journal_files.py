@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node_agent.journal_schema import JournalError, explained, open_reader
+from node_agent.journal_schema import explained, open_reader, see_that_it_is_sound
 
 _TABLES: Final = ("orders", "fills", "events", "commands")
 
@@ -62,7 +62,7 @@ def export(path: Path, target: Path, *, force: bool) -> Held:
 def check(path: Path) -> Held:
     """See that the journal is sound, all of it; what it holds. Raises JournalError."""
     with closing(open_reader(path)) as connection, explained(path):
-        _see_that_it_is_sound(path, connection)
+        see_that_it_is_sound(path, connection)
         return _held(connection)
 
 
@@ -82,17 +82,8 @@ def _copied(path: Path, source: sqlite3.Connection, draft: Path, copy: sqlite3.C
             copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.OperationalError as error:
             raise ExportRefused(f"{draft.parent} cannot take the copy: {error}", "make room there") from error
-        _see_that_it_is_sound(path, copy)
+        see_that_it_is_sound(path, copy)
         return _held(copy)
-
-
-def _see_that_it_is_sound(path: Path, connection: sqlite3.Connection) -> None:
-    findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
-    if findings != ["ok"]:
-        raise JournalError(
-            f"the journal {path} is damaged: {findings[0]}",
-            "do not trade on it: cancel open orders at the exchange by hand",
-        )
 
 
 def _held(connection: sqlite3.Connection) -> Held:

@@ -190,9 +190,14 @@ def _check_at_rest(path: Path) -> None:
     beside = "" if log.exists() else "&immutable=1"
     with closing(_connect(f"file:{_quoted(path)}?mode=ro{beside}", sqlite3.Connection)) as connection:
         _check_version(path, connection)
-        findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+        see_that_it_is_sound(path, connection)
+
+
+def see_that_it_is_sound(path: Path, connection: sqlite3.Connection) -> None:
+    """Have SQLite check all of the journal, indexes too. Raises JournalError."""
+    findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
     if findings != ["ok"]:
-        raise _corrupt(path, str(findings[0]))
+        raise _corrupt(path, findings[0])
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:

@@ -16,8 +16,7 @@ import click
 from node_agent import at_rest
 from node_agent.cli import asked, hand, options, words
 from node_agent.config import load, load_policy
-from node_agent.control_requests import order_request
-from node_agent.core.intents import judge
+from node_agent.core.intents import judge, request_of
 from node_agent.core.market import OrderRequest
 from node_agent.core.policy import Policy, Verdict, check
 from node_agent.core.risk import exposure
@@ -75,7 +74,7 @@ def check_order(data_dir: Path, last: str | None, as_json: bool, exchange: str |
         with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
             state = at_rest.restored(journal)
     at = datetime.now(UTC)
-    request = order_request("0" * 32, wanted)
+    request = request_of("0" * 32, wanted)
     state = replace(state, policy=limits, mode=config.node.mode, exchange=config.exchange.name)
     state, notes = _priced(state, request.symbol, last, at, running=is_held(data_dir))
     if not state.markets:

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from node_agent import facts
 from node_agent.cli import options
 from node_agent.cli.errors import CliError, Exit
-from node_agent.core.orders import Order, fields
 from node_agent.core.risk import day_loss, drawdown, result
 from node_agent.core.state import State
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError, JournalMissing
@@ -26,25 +26,24 @@ def status(data_dir: Path, as_json: bool) -> None:
     """Show how the node is: whether it runs and trades, what it holds, what the server knows of it."""
     try:
         with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
-            facts = _facts(data_dir, journal)
+            told = _told(data_dir, journal)
     except JournalMissing as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
     except JournalError as error:
         raise CliError(error.message, *error.hints) from error
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(told, indent=2))
     else:
-        for name, value in _lines(facts):
+        for name, value in _lines(told):
             click.echo(f"{name:<16}{value}")
 
 
-def _facts(data_dir: Path, journal: Journal) -> dict[str, Any]:
+def _told(data_dir: Path, journal: Journal) -> dict[str, Any]:
     registration = journal.registration()
     node = journal.fact("node") or {}
     account = journal.fact("account") or {}
     market = journal.fact("market") or {}
     holdings = journal.fact("holdings") or {}
-    pauses = journal.fact("pauses") or []
     state = journal.restore()
     running = is_held(data_dir)
     return {
@@ -60,8 +59,7 @@ def _facts(data_dir: Path, journal: Journal) -> dict[str, Any]:
         "mode": node.get("mode"),
         "exchange": node.get("exchange"),
         "line_to_exchange": journal.fact("line_to_exchange"),
-        "trading": str(state.trading),
-        "pauses": pauses,
+        **facts.of_trading(state),
         "stopping": journal.fact("windup"),
         "day": _day(state),
         "limits_digest": journal.fact("policy_digest"),
@@ -72,7 +70,7 @@ def _facts(data_dir: Path, journal: Journal) -> dict[str, Any]:
         "currency": account.get("currency"),
         "balances": account.get("balances", {}),
         "equity_at": account.get("at"),
-        "open_orders": [_order(order) for order in journal.open_orders()],
+        "open_orders": [facts.of_order(order) for order in journal.open_orders()],
         "foreign_orders": journal.fact("foreign") or [],
         "events": journal.event_counts(),
     }
@@ -94,43 +92,39 @@ def _day(state: State) -> dict[str, Any] | None:
     }
 
 
-def _order(order: Order) -> dict[str, Any]:
-    return {**fields(order), "reduce_only": order.reduce_only, "state": str(order.state)}
-
-
-def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    events = facts["events"]
-    server = f"{facts['server']} ({facts['line'] or 'not spoken with yet'})" if facts["server"] else "none"
-    reasons = "; ".join(f"{each['rule']}: {each['reason']}" for each in facts["pauses"])
-    market_at = f" at {facts['market_at']}" if facts["market_at"] else ""
+def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
+    events = told["events"]
+    server = f"{told['server']} ({told['line'] or 'not spoken with yet'})" if told["server"] else "none"
+    reasons = "; ".join(f"{each['rule']}: {each['reason']}" for each in told["pauses"])
+    market_at = f" at {told['market_at']}" if told["market_at"] else ""
     orders = [
         f"{each['side']} {each['amount']} {each['symbol']} {each['type']} {each['state']} {each['client_order_id']}"
-        for each in facts["open_orders"]
+        for each in told["open_orders"]
     ]
-    day = facts["day"]
+    day = told["day"]
     losses = "none yet"
     if day:
         losses = (
             f"{day['loss']} lost, {day['drawdown']} since its best moment, {day['orders']} orders;"
             f" counted from {day['baseline']}, anew at {day['resets_at']}"
         )
-    strangers = [f"{each['side']} {each['amount']} {each['symbol']}" for each in facts["foreign_orders"]]
+    strangers = [f"{each['side']} {each['amount']} {each['symbol']}" for each in told["foreign_orders"]]
     return [
-        ("node", facts["node_id"] or "not registered"),
+        ("node", told["node_id"] or "not registered"),
         ("server", server),
-        ("last sync", f"{facts['last_sync_at'] or 'never'}, clock {facts['clock_offset'] or 0:+d} s"),
-        ("running", "yes" if facts["running"] else "no"),
-        ("trading", f"{facts['trading']} ({reasons})" if reasons else "active"),
-        ("mode", f"{facts['mode'] or '-'} on {facts['exchange'] or '-'}"),
-        *([("exchange", _line_to_exchange(facts["line_to_exchange"]))] if facts["line_to_exchange"] else []),
-        ("price", (_pairs(facts["prices"]) or "none yet") + market_at),
-        ("positions", _pairs(facts["positions"]) or "none"),
-        ("equity", f"{facts['equity']} {facts['currency']}" if facts["equity"] else "not known yet"),
+        ("last sync", f"{told['last_sync_at'] or 'never'}, clock {told['clock_offset'] or 0:+d} s"),
+        ("running", "yes" if told["running"] else "no"),
+        ("trading", f"{told['trading']} ({reasons})" if reasons else "active"),
+        ("mode", f"{told['mode'] or '-'} on {told['exchange'] or '-'}"),
+        *([("exchange", _line_to_exchange(told["line_to_exchange"]))] if told["line_to_exchange"] else []),
+        ("price", (_pairs(told["prices"]) or "none yet") + market_at),
+        ("positions", _pairs(told["positions"]) or "none"),
+        ("equity", f"{told['equity']} {told['currency']}" if told["equity"] else "not known yet"),
         ("day", losses),
         ("open orders", "; ".join(orders) or "none"),
         *([("not ours", "; ".join(strangers))] if strangers else []),
         ("reports", f"{events['last_seq']} made, {events['acknowledged']} stored, {events['pending']} to be sent"),
-        ("limits", (facts["limits_digest"] or "-")[:16]),
+        ("limits", (told["limits_digest"] or "-")[:16]),
     ]
 
 

@@ -13,15 +13,13 @@ ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from node_agent.core.account import read_balances
 from node_agent.core.effects import RotateKey
 from node_agent.core.ids import order_of_command
-from node_agent.core.intents import Source, propose, refuse
-from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
-from node_agent.core.orders import Order
+from node_agent.core.intents import Source, propose, refuse, request_of
 from node_agent.core.pauses import cancel, lift, pause
 from node_agent.core.policy import TRADING_COMMANDS, Verdict
 from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, Waiting
@@ -106,7 +104,8 @@ def _take(turn: Turn, command: Command) -> None:
     if command.type in TRADING_COMMANDS and command.type not in turn.state.policy.server_commands:
         if isinstance(data, OrderPlace):
             verdict = Verdict("server_commands", "the owner takes no such command from the server")
-            _refuse_order(turn, command, data, verdict)
+            asked = request_of(order_of_command(command.id), data)
+            refuse(turn, data.exchange, asked, _source(turn, command), verdict)
         _refused(turn, command, "server_commands")
         return
     _carry_out(turn, command, data)
@@ -129,12 +128,8 @@ def _carry_out(turn: Turn, command: Command, data: CommandData) -> None:
 def _tried(turn: Turn, command: Command, data: CommandData) -> str | None:
     """Do what is asked. Returns the rule by which it was not done."""
     if isinstance(data, OrderPlace):
-        source = Source(
-            wanted_until=_expires_at(turn, command),
-            command_id=command.id,
-            signal_age=turn.server_at - command.issued_at,
-        )
-        return propose(turn, data.exchange, _request(command, data), source)
+        asked = request_of(order_of_command(command.id), data)
+        return propose(turn, data.exchange, asked, _source(turn, command))
     if isinstance(data, OrderCancel):
         return _cancel_one(turn, data)
     if isinstance(data, CancelAll):
@@ -180,44 +175,13 @@ def _switch(turn: Turn, command: Command, data: TradingSwitch) -> str | None:
     return PAUSED_BY_OWNER if PAUSED_BY_OWNER in turn.state.pauses else next(iter(turn.state.pauses))
 
 
-def _request(command: Command, data: OrderPlace) -> OrderRequest:
-    return OrderRequest(
-        client_order_id=order_of_command(command.id),
-        symbol=data.symbol,
-        side=Side(data.side),
-        type=OrderType(data.type),
-        amount=data.amount,
-        price=data.price,
-        stop_price=data.stop_price,
-        time_in_force=TimeInForce(data.time_in_force),
-        reduce_only=data.reduce_only,
-    )
-
-
-def _expires_at(turn: Turn, command: Command) -> datetime:
-    """By our own clock."""
-    return shifted(command.expires_at, -turn.state.server_ahead)
-
-
-def _refuse_order(turn: Turn, command: Command, data: OrderPlace, verdict: Verdict) -> None:
-    asked = _request(command, data)
-    order = Order(
-        client_order_id=asked.client_order_id,
-        exchange=data.exchange,
-        symbol=asked.symbol,
-        side=asked.side,
-        type=asked.type,
-        amount=asked.amount,
-        price=asked.price,
-        stop_price=asked.stop_price,
-        time_in_force=asked.time_in_force,
-        reduce_only=asked.reduce_only,
-        created_at=turn.at,
-        wanted_until=_expires_at(turn, command),
-        market_at=turn.state.market_at,
+def _source(turn: Turn, command: Command) -> Source:
+    """Who asks, with the command's times by our own clock."""
+    return Source(
+        wanted_until=shifted(command.expires_at, -turn.state.server_ahead),
         command_id=command.id,
+        signal_age=turn.server_at - command.issued_at,
     )
-    refuse(turn, order, verdict)
 
 
 def _refused(turn: Turn, command: Command, rule: str, *, detail: str | None = None) -> None:

@@ -16,7 +16,7 @@ from node_agent.core import memory
 from node_agent.core.amounts import can_be_written, rounded, whole_steps
 from node_agent.core.effects import Submit
 from node_agent.core.ids import order_of_strategy
-from node_agent.core.market import Candle, Market, OrderRequest, Side
+from node_agent.core.market import Candle, Market, OrderRequest, OrderType, Side, TimeInForce
 from node_agent.core.orders import Move, Order, fields, moved
 from node_agent.core.pauses import pause
 from node_agent.core.policy import Verdict, check, notional, reduces
@@ -24,6 +24,7 @@ from node_agent.core.risk import exposure, is_dust
 from node_agent.core.state import RISK_CHECK_FAILED, STOPPED_BY_OWNER, Day, State, StrategyBook
 from node_agent.core.turn import Turn
 from node_agent.strategies.interface import Intent, Strategy
+from node_protocol.messages import OrderPlace
 
 _STRATEGY_PATIENCE: Final = timedelta(seconds=60)
 """How long a strategy's order is worth sending."""
@@ -40,6 +41,21 @@ class Source:
     """How long ago it was decided."""
 
 
+def request_of(client_order_id: str, wanted: OrderPlace) -> OrderRequest:
+    """The order that a command, or the owner in the same words, asks for."""
+    return OrderRequest(
+        client_order_id=client_order_id,
+        symbol=wanted.symbol,
+        side=Side(wanted.side),
+        type=OrderType(wanted.type),
+        amount=wanted.amount,
+        price=wanted.price,
+        stop_price=wanted.stop_price,
+        time_in_force=TimeInForce(wanted.time_in_force),
+        reduce_only=wanted.reduce_only,
+    )
+
+
 def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> str | None:
     """Make an order of what is asked, or refuse it; either way it is written down and reported.
 
@@ -51,11 +67,10 @@ def propose(turn: Turn, exchange: str, asked: OrderRequest, source: Source) -> s
         request, verdict = _judged(turn, turn.state, exchange, asked, source.signal_age)
     else:
         request, verdict = asked, Verdict(STOPPED_BY_OWNER, "orders are being cancelled and closed")
-    order = _order(turn, exchange, request, source)
     if verdict.rule is not None:
-        refuse(turn, order, verdict)
+        refuse(turn, exchange, request, source, verdict)
         return verdict.rule
-    _send(turn, order)
+    _send(turn, _order(turn, exchange, request, source))
     return None
 
 
@@ -95,8 +110,9 @@ def _order(turn: Turn, exchange: str, request: OrderRequest, source: Source) -> 
     )
 
 
-def refuse(turn: Turn, order: Order, verdict: Verdict) -> None:
+def refuse(turn: Turn, exchange: str, asked: OrderRequest, source: Source, verdict: Verdict) -> None:
     """Write an order down as refused, and say by which rule."""
+    order = _order(turn, exchange, asked, source)
     turn.put(moved(order, Move.REFUSE, reason=verdict.rule))
     turn.report("intent.refused", **fields(order), rule=verdict.rule, detail=verdict.detail)
 

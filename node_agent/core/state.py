@@ -194,9 +194,9 @@ class State:
     @property
     def trading(self) -> Trading:
         """What the node may do now."""
-        if not self.pauses:
-            return Trading.ACTIVE
-        return Trading.HALTED if HALTING & self.pauses.keys() else Trading.REDUCING
+        if self.windup is not None or HALTING & self.pauses.keys():
+            return Trading.HALTED
+        return Trading.REDUCING if self.pauses else Trading.ACTIVE
 
     @property
     def live(self) -> list[Order]:

@@ -13,6 +13,7 @@ from node_agent.core import effects, events
 from node_agent.core.events import Failure, Lookup
 from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
+from node_agent.core.state import Trading
 from node_agent.core.windup import open_work
 from node_agent.strategies import MaTrend
 from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
@@ -420,3 +421,12 @@ def test_the_window_of_an_exit_has_no_end(tmp_path: Path) -> None:
     node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
     node.now += timedelta(days=3)
     assert sent(node.take(events.Due(node.now, exit_.client_order_id))) == [exit_]
+
+
+def test_trading_reads_halted_until_the_kill_switch_has_done_its_work() -> None:
+    node = ready()
+    node.order(place("a", type="limit", price="39000"))
+    node.take(events.StopFile(START, there=True))
+    node.take(events.StopFile(START, there=False))
+    assert not node.state.pauses
+    assert node.state.trading is Trading.HALTED
