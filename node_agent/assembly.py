@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
@@ -26,7 +26,7 @@ from node_agent.runner import Runner
 from node_agent.strategies import MaTrend, Strategy
 from node_agent.uplink import Uplink
 from node_agent.vault import Vault
-from node_protocol.encoding import b64url_decode, format_time
+from node_protocol.encoding import b64url_decode, format_time, parse_time
 from node_protocol.version import __version__
 
 EXCHANGE_KEY: Final = "exchange-key"
@@ -80,7 +80,7 @@ async def run_node(
 
         runner = Runner(
             journal=journal,
-            exchange=_exchange(config, data_dir, vault, speed),
+            exchange=_exchange(config, data_dir, vault, speed, journal.fact("line_to_exchange") or {}),
             policy=policy,
             strategies=() if stop_with is not None else strategies_of(config),
             version=__version__,
@@ -111,7 +111,9 @@ def strategies_of(config: Config) -> tuple[Strategy, ...]:
     return (trend,)
 
 
-def _exchange(config: Config, data_dir: Path, vault: Vault, speed: float | None) -> Exchange:
+def _exchange(
+    config: Config, data_dir: Path, vault: Vault, speed: float | None, last_told: Mapping[str, Any]
+) -> Exchange:
     if config.exchange.name == "paper":
         return open_paper(config, data_dir, speed)
     # Imported here alone: paper trading needs none of it, and it is the largest part of a start.
@@ -130,6 +132,7 @@ def _exchange(config: Config, data_dir: Path, vault: Vault, speed: float | None)
         interval=_INTERVALS[config.exchange.interval],
         recv_window=float(config.exchange.recv_window),
         url=config.exchange.url,
+        banned_until=None if last_told.get("banned_until") is None else parse_time(last_told["banned_until"]),
     )
 
 

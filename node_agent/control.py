@@ -22,6 +22,7 @@ from node_agent.control_line import NotRunning, ask, is_owner, reachable
 from node_agent.control_requests import (
     LONGEST_REQUEST,
     Cancel,
+    GiveUp,
     Orders,
     Pause,
     Place,
@@ -33,7 +34,7 @@ from node_agent.control_requests import (
 from node_agent.core import events
 from node_agent.core.ids import order_of_owner
 from node_agent.core.intents import judge, request_of
-from node_agent.core.orders import Order
+from node_agent.core.orders import Order, OrderState
 from node_agent.core.state import STOPPED_BY_OWNER, State
 from node_protocol import strict_json
 from node_protocol.refusals import Malformed
@@ -122,6 +123,8 @@ class Control:
                 await self._place(request, voice)
             case Cancel():
                 await self._cancel(request.client_order_id, voice)
+            case GiveUp():
+                await self._give_up(request.client_order_id, voice)
             case _:
                 assert_never(request)
 
@@ -176,13 +179,26 @@ class Control:
     async def _cancel(self, client_order_id: str, voice: _Voice) -> None:
         order = self._state().orders.get(client_order_id)
         if order is None:
-            voice.last({"error": f"no order {client_order_id} is known to this node"})
+            voice.last(_not_known(client_order_id))
             return
         if not order.ended:
             if await self._taken(events.OwnerCancels(self._clock(), client_order_id), voice) is None:
                 return
             order = await self._becomes(client_order_id, lambda order: order.ended)
         voice.last({"order": facts.of_order(order)})
+
+    async def _give_up(self, client_order_id: str, voice: _Voice) -> None:
+        order = self._state().orders.get(client_order_id)
+        given_up = order is not None and order.state is OrderState.UNKNOWN
+        if given_up:
+            state = await self._taken(events.OwnerGivesUp(self._clock(), client_order_id), voice)
+            if state is None:
+                return
+            order = state.orders.get(client_order_id)
+        if order is None:
+            voice.last(_not_known(client_order_id))
+        else:
+            voice.last({"order": facts.of_order(order), "given_up": given_up and order.ended})
 
     async def _becomes(self, client_order_id: str, wanted: Callable[[Order], bool]) -> Order:
         """The order when it is as wanted, or as it is when that takes too long."""
@@ -229,6 +245,10 @@ class _Voice:
     def last(self, line: dict[str, Any]) -> None:
         """The last line."""
         self._writer.write(strict_json.dumps({**line, "done": True}) + b"\n")
+
+
+def _not_known(client_order_id: str) -> dict[str, Any]:
+    return {"error": f"no order {client_order_id} is known to this node"}
 
 
 def _listener(path: str) -> socket.socket:

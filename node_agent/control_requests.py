@@ -56,7 +56,14 @@ class Cancel(Message):
     client_order_id: ClientOrderId
 
 
-Request = Pause | Resume | Stop | Orders | Place | Cancel
+class GiveUp(Message):
+    """Take an order that the exchange does not find for one that it does not have."""
+
+    request: Literal["give_up"]
+    client_order_id: ClientOrderId
+
+
+Request = Pause | Resume | Stop | Orders | Place | Cancel | GiveUp
 _FORMS: Final[dict[str, type[Request]]] = {
     "pause": Pause,
     "resume": Resume,
@@ -64,6 +71,7 @@ _FORMS: Final[dict[str, type[Request]]] = {
     "orders": Orders,
     "place": Place,
     "cancel": Cancel,
+    "give_up": GiveUp,
 }
 
 

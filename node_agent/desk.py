@@ -149,7 +149,7 @@ class Desk:
         await self._exchange.close()
 
     async def _submit(self, request: OrderRequest) -> None:
-        answer = await self._asked(self._exchange.create_order(request))
+        answer = await self._asked(self._exchange.create_order(request), acting=True)
         at = self._clock()
         if isinstance(answer, _Failed):
             self._deliver(events.SubmitFailed(at, request.client_order_id, answer.failure, answer.reason))
@@ -157,7 +157,7 @@ class Desk:
             self._deliver(events.OrderTold(at, answer))
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
-        answer = await self._asked(self._exchange.cancel_order(client_order_id, symbol))
+        answer = await self._asked(self._exchange.cancel_order(client_order_id, symbol), acting=True)
         at = self._clock()
         if isinstance(answer, _Failed):
             self._deliver(events.CancelFailed(at, client_order_id, answer.failure, answer.reason))
@@ -181,14 +181,15 @@ class Desk:
         for order in orders:
             await self._look_for(order.client_order_id, order.symbol)
 
-    async def _asked(self, request: Awaitable[T]) -> T | _Failed:
+    async def _asked(self, request: Awaitable[T], *, acting: bool = False) -> T | _Failed:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await request
         except OrderRefused as error:
             return _Failed(Failure.REFUSED, str(error))
         except KeyRefused as error:
-            self._deliver(events.KeyRefused(self._clock(), f"the exchange does not take our key: {error}"))
+            what = "no order under our key" if acting else "not our key"
+            self._deliver(events.KeyRefused(self._clock(), f"the exchange takes {what}: {error}", acting=acting))
             return _Failed(Failure.REFUSED, str(error))
         except ExchangeUnavailable as error:
             return _Failed(Failure.UNAVAILABLE, str(error))

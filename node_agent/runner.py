@@ -46,6 +46,7 @@ _BEFORE_START: Final = (
     events.OwnerResumed,
     events.OwnerStops,
     events.OwnerCancels,
+    events.OwnerGivesUp,
     events.ServerSeen,
     events.Suspended,
     events.KeyRefused,

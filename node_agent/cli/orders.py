@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,6 +19,8 @@ from node_agent.control_line import NotRunning
 from node_agent.core.ids import order_of_owner
 from node_agent.journal import JOURNAL_FILE, Journal
 from node_agent.journal_files import knows_order
+
+_ENDED_OTHERWISE: Final = ("filled", "expired", "rejected", "refused")
 
 
 @click.group()
@@ -76,12 +78,10 @@ def place(data_dir: Path, token: str | None, as_json: bool, exchange: str | None
         except NotRunning as error:
             raise CliError("orders are placed while the node runs alone, and it does not", *error.hints) from None
     order = became["order"]
-    if as_json:
-        click.echo(json.dumps(order, indent=2))
-    elif became["known"]:
+    if became["known"] and not as_json:
         click.echo(f"placed before: {words.of_order(order)}")
     else:
-        click.echo(words.of_order(order))
+        _show(order, as_json=as_json)
     if became["known"] and not became["same"]:
         raise CliError("another order was placed under this id before", "name this one by another --id")
     _see_that_it_was_taken(order, became.get("detail"))
@@ -107,20 +107,53 @@ def cancel(data_dir: Path, client_order_id: str, as_json: bool) -> None:
                 *error.hints,
                 "or have all its orders cancelled: `node-agent stop --cancel-open`",
             ) from None
-    if as_json:
-        click.echo(json.dumps(order, indent=2))
-    else:
-        click.echo(words.of_order(order))
+    _show(order, as_json=as_json)
     if order["state"] == "cancelled":
         return
-    if order["state"] in ("filled", "expired", "rejected", "refused"):
+    if order["state"] in _ENDED_OTHERWISE:
         raise CliError(f"it had ended before: {order['state']}")
     raise CliError("the exchange has not said yet that it is cancelled", "the node goes on; look with `orders list`")
+
+
+@orders.command("give-up")
+@options.data_dir
+@click.argument("client_order_id", metavar="ID")
+@options.as_json
+def give_up(data_dir: Path, client_order_id: str, as_json: bool) -> None:
+    """Say of an `unknown` order that the exchange does not have it. ID is the last word of its line.
+
+    An exchange that does not find an order has not said that it was cancelled, so the node goes on looking, and takes
+    no new risk on that symbol. Look at the exchange's own pages: when it is neither among the open orders there nor
+    among those that ended, this ends it here. Should it turn up after all, the node cancels it, and counts what it
+    traded. Exit code 1 when it is not `unknown`.
+    """
+    with hand.said():
+        hand.see_that_there_is_a_node(data_dir)
+        try:
+            answer = hand.answer(data_dir, {"request": "give_up", "client_order_id": client_order_id})
+        except NotRunning as error:
+            raise CliError("an order is given up while the node runs alone, and it does not", *error.hints) from None
+    order = answer["order"]
+    _show(order, as_json=as_json)
+    if answer["given_up"]:
+        return
+    if order["state"] in (*_ENDED_OTHERWISE, "cancelled"):
+        raise CliError(f"it had ended before: {order['state']}")
+    raise CliError(
+        f"only an unknown order is given up, and this one is {order['state']}",
+        f"have it cancelled: `node-agent orders cancel {client_order_id}`",
+    )
+
+
+def _show(order: dict[str, Any], *, as_json: bool) -> None:
+    click.echo(json.dumps(order, indent=2) if as_json else words.of_order(order))
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield words.counted(found)
     yield from words.of_work(found)
+    if any(order["state"] == "unknown" for order in found["orders"]):
+        yield "if the exchange's own pages do not show an unknown order either: `node-agent orders give-up ID`"
     if found["foreign"]:
         yield "open on the account, and not of this node:"
         for order in found["foreign"]:

@@ -18,6 +18,7 @@ LIFTED_BY: Final[Mapping[str, str]] = {
     state.CLOCK_DRIFT: "setting this machine's clock right",
     state.SERVER_SILENCE: "the server, when it accepts a sync",
     state.KEY_REFUSED: "a key that the exchange takes",
+    state.TRADING_REFUSED: "`node-agent resume`, once the key may trade",
     state.POLICY_UNREADABLE: "a policy.toml that can be read: try `node-agent policy show`",
     state.RISK_CHECK_FAILED: "`node-agent resume`, once it is clear why the check failed",
 }

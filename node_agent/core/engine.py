@@ -31,7 +31,14 @@ from node_agent.core.owner import take_owner
 from node_agent.core.pauses import lift, pause
 from node_agent.core.policy import Policy
 from node_agent.core.risk import trading_time
-from node_agent.core.state import KEY_REFUSED, POLICY_UNREADABLE, SERVER_SILENCE, SUSPENDED, State
+from node_agent.core.state import (
+    KEY_REFUSED,
+    POLICY_UNREADABLE,
+    SERVER_SILENCE,
+    SUSPENDED,
+    TRADING_REFUSED,
+    State,
+)
 from node_agent.core.turn import Turn
 from node_agent.core.watch import take_clock, take_tick
 
@@ -118,9 +125,18 @@ def _switch(
         case events.ClockCompared():
             take_clock(turn, event.ahead)
         case events.KeyRefused():
-            pause(turn, KEY_REFUSED, by="rule", reason=event.reason)
+            _take_key_refused(turn, event)
         case _:
             assert_never(event)
+
+
+def _take_key_refused(turn: Turn, event: events.KeyRefused) -> None:
+    """Reading shows by itself when the key is taken again; that orders are taken only an order would show."""
+    if not event.acting:
+        pause(turn, KEY_REFUSED, by="rule", reason=event.reason)
+        lift(turn, TRADING_REFUSED, by="rule")
+    elif KEY_REFUSED not in turn.state.pauses:
+        pause(turn, TRADING_REFUSED, by="rule", reason=event.reason)
 
 
 def _start(turn: Turn, event: events.Started) -> None:

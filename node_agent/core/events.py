@@ -230,6 +230,14 @@ class OwnerCancels:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerGivesUp:
+    """The owner says of an order that is not found that the exchange does not have it."""
+
+    at: datetime
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRead:
     """The owner's limits were read again."""
 
@@ -267,6 +275,8 @@ class KeyRefused:
 
     at: datetime
     reason: str
+    acting: bool = False
+    """For an order or a cancel, that is: it may still take it for reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +289,7 @@ class Tick:
 OrderEvent = OrderTold | FillTold | SubmitFailed | CancelFailed | LookedFor | Due
 """What is about one order."""
 
-OwnerEvent = OwnerPaused | OwnerResumed | OwnerStops | StopFile | OwnerWants | OwnerCancels
+OwnerEvent = OwnerPaused | OwnerResumed | OwnerStops | StopFile | OwnerWants | OwnerCancels | OwnerGivesUp
 """What the owner says."""
 
 NodeEvent = (

@@ -185,16 +185,17 @@ def take_open_orders(turn: Turn, orders: Iterable[OpenOrder]) -> None:
     found = survey(turn.state.orders, orders)
     for name in found.foreign.keys() - turn.state.foreign.keys():
         _tell_foreign(turn, found.foreign[name])
-    undead = frozenset(each.order.client_order_id for each in found.undead)
-    for each in found.undead:
-        name = each.order.client_order_id
-        if name in turn.state.undead:
+    undead = {each.order.client_order_id: each.order.symbol for each in found.undead}
+    seen = {name: turn.state.undead.get(name, 0) + 1 for name in undead}
+    for name, symbol in undead.items():
+        if seen[name] == 2:
             turn.note(f"order {name} has ended in our books and is open at the exchange: it is cancelled there")
-            turn.do(Cancel(name, each.order.symbol))
+        if seen[name] > 1:
+            turn.do(Cancel(name, symbol))
     if found.foreign != turn.state.foreign:
         turn.change(foreign=dict(found.foreign))
         turn.remember("foreign", memory.foreign(turn.state))
-    turn.change(undead=undead)
+    turn.change(undead=seen)
     for order in found.missing:
         turn.do(LookFor(order.client_order_id, order.symbol))
 

@@ -1,4 +1,4 @@
-"""The owner's own word: pause, resume, the kill switch, an order or a cancel by hand."""
+"""The owner's own word: pause, resume, the kill switch, an order by hand, a cancel, or that one is not there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 from node_agent.core import events, windup
 from node_agent.core.intents import Source, propose
+from node_agent.core.orders import Move, OrderState
 from node_agent.core.pauses import cancel, lift, pause
 from node_agent.core.state import (
     PAUSED_BY_OWNER,
@@ -14,6 +15,7 @@ from node_agent.core.state import (
     RISK_CHECK_FAILED,
     STOP_FILE,
     STOPPED_BY_OWNER,
+    TRADING_REFUSED,
 )
 from node_agent.core.turn import Turn
 
@@ -28,7 +30,7 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
             pause(turn, PAUSED_BY_OWNER, by="owner", reason=event.reason)
         case events.OwnerResumed():
             windup.call_off(turn)
-            for rule in (PAUSED_BY_SERVER, PAUSED_BY_OWNER, STOPPED_BY_OWNER, RISK_CHECK_FAILED):
+            for rule in (PAUSED_BY_SERVER, PAUSED_BY_OWNER, STOPPED_BY_OWNER, TRADING_REFUSED, RISK_CHECK_FAILED):
                 lift(turn, rule, by="owner")
         case events.OwnerStops():
             pause(turn, STOPPED_BY_OWNER, by="owner", reason=event.reason)
@@ -43,6 +45,10 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
             order = turn.state.orders.get(event.client_order_id)
             if order is not None:
                 cancel(turn, order)
+        case events.OwnerGivesUp():
+            order = turn.state.orders.get(event.client_order_id)
+            if order is not None and order.state is OrderState.UNKNOWN:
+                turn.move(order, Move.CANCELLED, reason="the owner says that the exchange does not have it")
         case _:
             assert_never(event)
 

@@ -26,6 +26,7 @@ DRAWDOWN: Final = "drawdown"
 CLOCK_DRIFT: Final = "clock_drift"
 SERVER_SILENCE: Final = "server_silence"
 KEY_REFUSED: Final = "key_refused"
+TRADING_REFUSED: Final = "trading_refused"
 POLICY_UNREADABLE: Final = "policy_unreadable"
 RISK_CHECK_FAILED: Final = "risk_check_failed"
 
@@ -37,6 +38,7 @@ HALTING: Final = frozenset(
         DAILY_LOSS,
         DRAWDOWN,
         KEY_REFUSED,
+        TRADING_REFUSED,
         RISK_CHECK_FAILED,
     )
 )
@@ -171,8 +173,8 @@ class State:
     """How often balances were read again for not going with the trades that we know of."""
     foreign: Mapping[str, OpenOrder] = field(default_factory=dict)
     """By the exchange's order id: open orders on the account that this node did not place."""
-    undead: frozenset[str] = frozenset()
-    """Client order ids of ours that had ended here and were open there when that was last asked."""
+    undead: Mapping[str, int] = field(default_factory=dict)
+    """By client order id: ours that had ended here and were open there when that was last asked; how often so far."""
     server_ahead: timedelta = timedelta(0)
     """How far the server's clock is ahead of ours. What the owner's limits go by is never corrected by it."""
     server_seen_at: datetime | None = None

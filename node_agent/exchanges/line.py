@@ -33,6 +33,8 @@ _PAUSE_SECONDS: Final = 60.0
 """How long nothing goes when an exchange says that it was too much, but not until when."""
 _BAN_SECONDS: Final = 120.0
 """The same, when it has banned us: the shortest of Binance's bans."""
+_LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
+"""Binance's longest. One that is remembered to last longer was told to a clock that was wrong."""
 _SOON: Final = 1.0
 """Within so many seconds the clock is not measured again, whatever the exchange says of our time."""
 _MOST_WORDS: Final = 200
@@ -89,10 +91,13 @@ _call: ContextVar[_Call] = ContextVar("call")
 class Line:
     """One exchange of ccxt's, set up. Must be made inside a running event loop."""
 
-    def __init__(self, client: Any, traits: Traits) -> None:
+    def __init__(self, client: Any, traits: Traits, *, banned_until: datetime | None = None) -> None:
+        """`banned_until`: what the exchange last told an earlier process of this node."""
         self._client = client
         self._traits = traits
         self._limiter = Limiter(traits.limits, time.time())
+        if banned_until is not None and banned_until.timestamp() - time.time() <= _LONGEST_BAN_SECONDS:
+            self._limiter.ban(banned_until.timestamp())
         self._measured_at = float("-inf")
         self.offset: float | None = None
         """Seconds that our clock is ahead of the exchange's, as last measured."""

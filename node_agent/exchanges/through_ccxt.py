@@ -14,7 +14,7 @@ import ipaddress
 import logging
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, Final
@@ -35,21 +35,36 @@ _HOMES: Final = ("ccxt.base.errors", "ccxt.base.exchange")
 
 
 def open_binance(
-    *, key: SecretStr, secret: SecretStr, symbol: str, interval: timedelta, recv_window: float, url: str | None
+    *,
+    key: SecretStr,
+    secret: SecretStr,
+    symbol: str,
+    interval: timedelta,
+    recv_window: float,
+    url: str | None,
+    banned_until: datetime | None = None,
 ) -> SpotExchange:
     """One account on Binance, for one symbol and candles of one length. Nothing is asked of it yet.
 
     `recv_window` is how many seconds old a request may be when it arrives. `url` is another exchange on loopback, in
-    place of the real one. Must be called inside a running event loop. Raises ValueError for a `url` that is not on
-    loopback, or an interval that the exchange has no candles of.
+    place of the real one. Before `banned_until` nothing is sent. Must be called inside a running event loop. Raises
+    ValueError for a `url` that is not on loopback, or an interval that the exchange has no candles of.
     """
     traits = binance_traits(recv_window)
     options = {**traits.options, "recvWindow": int(recv_window * 1000)}
-    line = connect(traits, key=key, secret=secret, options=options, url=url)
+    line = connect(traits, key=key, secret=secret, options=options, url=url, banned_until=banned_until)
     return SpotExchange(line, traits, symbol=symbol, interval=interval)
 
 
-def connect(traits: Traits, *, key: SecretStr, secret: SecretStr, options: Mapping[str, Any], url: str | None) -> Line:
+def connect(
+    traits: Traits,
+    *,
+    key: SecretStr,
+    secret: SecretStr,
+    options: Mapping[str, Any],
+    url: str | None,
+    banned_until: datetime | None = None,
+) -> Line:
     """A line to an exchange. Nothing is sent yet. Raises ValueError for a `url` that is not on loopback."""
     settings = {
         "apiKey": key.get_secret_value(),
@@ -72,7 +87,7 @@ def connect(traits: Traits, *, key: SecretStr, secret: SecretStr, options: Mappi
     # Below this it writes every request whole, key and signature included.
     logger = logging.getLogger("ccxt.base.exchange")
     logger.setLevel(max(logging.WARNING, logger.level))
-    return Line(client, traits)
+    return Line(client, traits, banned_until=banned_until)
 
 
 def exchange_class(name: str) -> Any:

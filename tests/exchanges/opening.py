@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -26,13 +26,16 @@ def opened(
     url: str | None = None,
     symbol: str = SYMBOL,
     interval: timedelta = timedelta(seconds=1),
+    banned_until: datetime | None = None,
     **changes: Any,
 ) -> SpotExchange:
     """An account of ours on the process, with traits changed by name."""
     traits = replace(binance_traits(5.0), **changes)
     secret_ = SecretStr(secret or binance.secret)
     options = {**traits.options, "recvWindow": 5000}
-    line = connect(traits, key=SecretStr(binance.key), secret=secret_, options=options, url=url or binance.url)
+    url = url or binance.url
+    key = SecretStr(binance.key)
+    line = connect(traits, key=key, secret=secret_, options=options, url=url, banned_until=banned_until)
     return SpotExchange(line, traits, symbol=symbol, interval=interval)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, getcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from node_agent.exchanges.port import (
 )
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.traits import Pace
+from node_protocol.encoding import parse_time
 from tests.binance.process import BinanceProcess
 from tests.exchanges.opening import SYMBOL, an_order, at_market, opened
 
@@ -307,6 +308,26 @@ async def test_nothing_is_sent_before_a_ban_ends(
             await ask(exchange)
         assert again.value.until == first.value.until
     assert binance.books()["requests"] == before
+
+
+async def test_a_ban_is_kept_by_the_next_process_too(exchange: SpotExchange, binance: BinanceProcess) -> None:
+    binance.limits(ban=30.0)
+    with pytest.raises(RateLimited) as banned:
+        await exchange.open_orders()
+    before = binance.books()["requests"]
+    told = parse_time(str(exchange.rate_limits["banned_until"]))
+    ours = opened(binance, banned_until=told)
+    with pytest.raises(RateLimited) as again:
+        await ours.markets()
+    assert abs(again.value.until - banned.value.until) < timedelta(milliseconds=2)
+    assert binance.books()["requests"] == before
+    await ours.close()
+
+
+async def test_a_ban_longer_than_there_are_is_not_remembered(binance: BinanceProcess) -> None:
+    ours = opened(binance, banned_until=datetime.now(UTC) + timedelta(days=4))
+    assert await ours.markets()
+    await ours.close()
 
 
 async def test_after_a_ban_it_goes_on(exchange: SpotExchange, binance: BinanceProcess) -> None:

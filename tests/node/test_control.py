@@ -19,6 +19,7 @@ from node_agent.control import Control
 from node_agent.control_line import SOCKET_FILE, ControlError, NoAnswer, NotRunning, ask, reachable
 from node_agent.core import events
 from node_agent.core.effects import Cancel, Submit
+from node_agent.core.events import Lookup
 from node_agent.core.ids import order_of_owner
 from node_agent.core.market import ExchangeStatus, OrderRequest
 from node_agent.core.state import State
@@ -316,6 +317,19 @@ async def test_a_cancel_that_the_exchange_does_not_answer_is_told_as_it_is(
         served.away = True
         answer = await served.last(request="cancel", client_order_id=request.client_order_id)
         assert answer["order"]["state"] == "cancelling"
+
+
+async def test_an_order_that_is_nowhere_is_given_up_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        name = served.resting().client_order_id
+        answer = await served.last(request="give_up", client_order_id=name)
+        assert (answer["given_up"], answer["order"]["state"]) == (False, "open")
+        served.node.take(events.LookedFor(served.node.now, name, Lookup(None)))
+        for given_up in (True, False):
+            answer = await served.last(request="give_up", client_order_id=name)
+            assert (answer["given_up"], answer["order"]["state"]) == (given_up, "cancelled")
+        assert len(served.taken) == 1
+        assert "no order" in (await served.last(request="give_up", client_order_id="f" * 32))["error"]
 
 
 async def test_a_node_that_is_ending_places_nothing(tmp_path: Path) -> None:

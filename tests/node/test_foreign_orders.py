@@ -189,6 +189,15 @@ def test_an_order_that_ended_here_and_is_open_there_is_cancelled_when_it_is_seen
     assert "it is cancelled there" in node.last("node.note")["text"]
 
 
+def test_it_is_cancelled_again_at_each_look_and_said_once() -> None:
+    node = ready()
+    entry = resting(node, "entry")
+    node.tell(entry, S.CANCELLED)
+    wanted = [cancelled(listed(node, ours(entry))) for _ in range(4)]
+    assert wanted == [[], *[[entry.client_order_id]] * 3]
+    assert node.told_types.count("node.note") == 1
+
+
 def test_an_end_that_the_list_only_missed_is_no_matter() -> None:
     node = ready()
     entry = resting(node, "entry")

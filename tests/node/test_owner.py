@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from node_agent.core import effects, events
-from node_agent.core.events import Failure
+from node_agent.core.events import Failure, Lookup
 from node_agent.core.ids import order_of_owner
-from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.market import ExchangeStatus, OpenOrder, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.state import PAUSED_BY_OWNER, RISK_CHECK_FAILED, STOP_FILE, STOPPED_BY_OWNER, Trading
 from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
-from tests.node.values import START, Node, command, place, ready, state_of, told
+from tests.node.values import START, Node, command, fill, place, ready, state_of, told
 
 S = ExchangeStatus
 
@@ -249,6 +249,65 @@ def test_protection_is_cancelled_by_hand_while_trading_is_halted() -> None:
     stop = protecting(node)
     node.take(events.KeyRefused(START, "expired"))
     assert cancelled(node.take(events.OwnerCancels(START, stop.client_order_id))) == [stop.client_order_id]
+
+
+# An order that is nowhere.
+
+
+def nowhere(node: Node) -> OrderRequest:
+    """An order that was open, and that the exchange does not find any more."""
+    request = resting(node, "gone")
+    node.take(events.LookedFor(node.now, request.client_order_id, Lookup(None)))
+    assert state_of(node, request) is OrderState.UNKNOWN
+    return request
+
+
+def given_up(node: Node) -> OrderRequest:
+    """The same, when the owner has said that it is not there."""
+    request = nowhere(node)
+    node.take(events.OwnerGivesUp(node.now, request.client_order_id))
+    return request
+
+
+def test_an_order_that_is_nowhere_is_given_up_at_the_owners_word_and_its_symbol_is_free_again() -> None:
+    node = ready()
+    request = nowhere(node)
+    assert node.refused_by(place("a")) == "unknown_order"
+    node.take(events.OwnerGivesUp(node.now, request.client_order_id))
+    assert node.last("order.cancelled")["reason"] == "the owner says that the exchange does not have it"
+    assert len(node.order(place("b"))) == 1
+
+
+def test_the_kill_switch_need_not_wait_for_an_order_that_is_given_up() -> None:
+    node = ready()
+    request = nowhere(node)
+    node.take(events.OwnerStops(START, flatten=True, then_end=True, reason="so"))
+    wanted = node.take(events.OwnerGivesUp(node.now, request.client_order_id))
+    assert any(isinstance(each, effects.End) for each in wanted)
+
+
+def test_an_order_that_is_given_up_and_turns_up_is_cancelled_and_what_it_traded_counts(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    request = given_up(node)
+    node.restart()
+    listed = events.OpenOrdersTold(node.now, (OpenOrder(told(request, S.OPEN), request.side, request.price),))
+    node.take(listed)
+    assert cancelled(node.take(listed)) == [request.client_order_id]
+    node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
+    assert node.state.holdings["BTC/USD"].amount == request.amount
+    assert sent(tuple(node.done)) == [request]
+
+
+@pytest.mark.parametrize("state", [S.OPEN, S.FILLED, None])
+def test_only_an_unknown_order_can_be_given_up(state: ExchangeStatus | None) -> None:
+    node = ready()
+    (request,) = node.order(place("a"))
+    if state is not None:
+        node.tell(request, state)
+    before = state_of(node, request)
+    assert node.take(events.OwnerGivesUp(START, request.client_order_id)) == ()
+    assert node.take(events.OwnerGivesUp(START, "f" * 32)) == ()
+    assert state_of(node, request) is before
 
 
 def _broken(*args: object, **more: object) -> None:

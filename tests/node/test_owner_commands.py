@@ -276,6 +276,7 @@ def test_the_owner_s_hand_is_named_so_that_no_order_is_doubled(node: NodeDir) ->
             assert facts(node, "orders", "cancel", first["client_order_id"])["state"] == "cancelled"
         assert facts(node, "orders", "list")["orders"] == []
         assert "no order" in refused(node, "orders", "cancel", "f" * 32)
+        assert "had ended before" in refused(node, "orders", "give-up", first["client_order_id"])
 
 
 def test_the_owner_s_limits_refuse_the_owner_s_hand(node: NodeDir) -> None:
@@ -285,6 +286,7 @@ def test_the_owner_s_limits_refuse_the_owner_s_hand(node: NodeDir) -> None:
         assert facts(node, "orders", "list")["orders"] == []
     assert "while the node runs alone" in refused(node, "orders", "place", *RESTING)
     assert "while the node runs alone" in refused(node, "orders", "cancel", "f" * 32)
+    assert "while the node runs alone" in refused(node, "orders", "give-up", "f" * 32)
 
 
 @pytest.mark.parametrize(
@@ -385,6 +387,7 @@ def test_a_damaged_journal_is_neither_sound_nor_copied(node: NodeDir, tmp_path: 
         ("orders", "list"),
         ("orders", "place", *RESTING),
         ("orders", "cancel", "f" * 32),
+        ("orders", "give-up", "f" * 32),
         ("policy", "show"),
         ("policy", "check", *RESTING),
         ("journal", "check"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from node_agent.strategies import MaTrend
 from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
 from tests.node.shop import Shop
 from tests.node.until import becomes
-from tests.node.values import START, command, limits, place
+from tests.node.values import START, command, limits, place, ready
 from tests.stories.lives import PRICE, SHOP_FILE, life
 from tests.support import NodeDir
 
@@ -206,6 +206,19 @@ class Locked(Shop):
         return await super().fills_since(at)
 
 
+class ReadOnly(Shop):
+    """A shop that shows all and takes no order."""
+
+    surveys = 0
+
+    async def create_order(self, request: OrderRequest) -> ExchangeOrder:
+        raise KeyRefused("Invalid API-key, IP, or permissions for action")
+
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        self.surveys += 1
+        return await super().open_orders()
+
+
 @pytest.mark.asyncio
 async def test_a_key_that_is_refused_is_told_and_halts_until_it_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +246,38 @@ async def test_a_key_that_is_refused_is_told_and_halts_until_it_is_taken_again(
         node.order("b")
         await becomes(shop.fills, "an order that is placed again")
         await node.until("order.filled")
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_may_read_alone_halts_at_its_first_order_until_the_owner_lets_it_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """freqtrade/freqtrade#6783, the other way round: reading goes on, so nothing but an order would show it."""
+    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    shop = ReadOnly(tmp_path / SHOP_FILE, [PRICE])
+    async with life(tmp_path, shop) as node:
+        node.order("a")
+        told = await node.until("node.paused")
+        assert told["rule"] == "trading_refused"
+        assert "takes no order under our key" in told["reason"]
+        assert await node.until("order.rejected")
+        surveys = shop.surveys
+        await becomes(lambda: shop.surveys >= surveys + 2, "two looks at the account")
+        node.order("b")
+        assert (await node.until("command.refused"))["rule"] == "trading_refused"
+        await node.runner.settle(events.OwnerResumed(datetime.now(UTC)))
+        assert (await node.until("node.resumed"))["rule"] == "trading_refused"
+
+
+def test_a_key_that_is_refused_altogether_is_one_reason_and_ends_with_the_next_look() -> None:
+    """freqtrade/freqtrade#6783: whichever request is refused first."""
+    for first_acting in (True, False):
+        node = ready()
+        for acting in (first_acting, not first_acting):
+            node.take(events.KeyRefused(START, "expired", acting=acting))
+        assert list(node.state.pauses) == ["key_refused"]
+        node.take(events.OpenOrdersTold(START, ()))
+        assert node.state.pauses == {}
 
 
 def test_a_refused_key_cancels_what_adds_risk_and_leaves_the_protection(tmp_path: Path) -> None:
