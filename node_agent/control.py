@@ -166,7 +166,8 @@ class Control:
             voice.last({"order": facts.of_order(known), "known": True, "same": same})
             return
         _, verdict = judge(before, wanted.order.exchange, request, self._clock())
-        state = await self._taken(events.OwnerWants(self._clock(), wanted.order.exchange, request), voice)
+        now = self._clock()
+        state = await self._taken(events.OwnerWants(now, wanted.order.exchange, request, asked_at=now), voice)
         if state is None:
             return
         if client_order_id not in state.orders:

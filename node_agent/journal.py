@@ -61,8 +61,6 @@ class Journal:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
-        self._unsettled = False
-        """Whether an answer is written that is not on the disk yet."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Self:
@@ -90,7 +88,10 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         with explained(self._path):
-            self._connection.close()
+            try:
+                self.settle()
+            finally:
+                self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +106,11 @@ class Journal:
         with self._transaction():
             for order in append.orders:
                 self._execute(
-                    "INSERT INTO orders (client_order_id, ended, market_at, record) VALUES (?, ?, ?, ?)"
+                    "INSERT INTO orders (client_order_id, ended, placed_at, record) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (client_order_id) DO UPDATE SET ended = excluded.ended, record = excluded.record",
                     order.client_order_id,
                     int(order.ended),
-                    None if order.market_at is None else format_time(order.market_at),
+                    format_time(order.placed_at),
                     _ORDER.dump_json(order).decode(),
                 )
             for fill in append.fills:
@@ -132,14 +133,14 @@ class Journal:
             return self._restored()
 
     def _restored(self) -> State:
-        market_at = (self.fact("market") or {}).get("at")
+        latest = self._all("SELECT max(placed_at) AS at FROM orders")[0]["at"]
         rows = self._all(
             "SELECT rowid, record FROM orders WHERE ended = 0"
             " UNION SELECT * FROM (SELECT rowid, record FROM orders WHERE ended = 1 ORDER BY rowid DESC LIMIT ?)"
-            " UNION SELECT rowid, record FROM orders WHERE market_at > ?"  # all that count into the last minute
+            " UNION SELECT rowid, record FROM orders WHERE placed_at > ?"  # all that count into the last minute
             " ORDER BY 1",
             _ENDED_ORDERS_RESTORED,
-            "~" if market_at is None else format_time(parse_time(market_at) - MINUTE),
+            "~" if latest is None else format_time(parse_time(latest) - MINUTE),
         )
         names = (
             "market",
@@ -233,13 +234,12 @@ class Journal:
         """Write a verified answer down in one transaction, before anything in it is acted on.
 
         Returns the commands that were never seen before, in their order. One that comes again after the server was told
-        that it is done will be told again. With commands it is on the disk when the first append behind it is, and
-        before the next request by `settle`; without any at once.
+        that it is done will be told again. With commands it is one transaction with the append behind it, or with
+        `settle` before the next request: the disk is synced once for both. Without any it is on the disk at once.
         """
         now = format_time(at)
         new = []
-        with self._transaction(durable=not commands):
-            self._unsettled = bool(commands)
+        with self._transaction(held=bool(commands)):
             self._set_fact("ticket", ticket)
             self._execute(
                 "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL", now, acked_through
@@ -263,9 +263,9 @@ class Journal:
 
     def settle(self) -> None:
         """Have the last answer on the disk, its ticket above all: before the server is asked again."""
-        if self._unsettled:
+        if self._connection.in_transaction:
             with self._transaction():
-                self._set_fact("ticket", self.ticket())
+                pass
 
     def commands_not_done(self) -> list[Command]:
         """Commands that were seen, and that a crash kept from being dealt with; oldest first."""
@@ -344,20 +344,23 @@ class Journal:
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
-    def _transaction(self, *, durable: bool = True) -> Iterator[None]:
+    def _transaction(self, *, durable: bool = True, held: bool = False) -> Iterator[None]:
+        """Write all of it or nothing. What is `held` waits for the next durable one, and is written with that."""
         with explained(self._path):
-            if not durable:
+            joins = self._connection.in_transaction
+            loose = not (durable or held or joins)
+            if loose:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                if not joins:
+                    self._connection.execute("BEGIN IMMEDIATE")
                 yield
-                self._connection.execute("COMMIT")
+                if loose or (durable and not held):
+                    self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
             finally:
-                if not durable:
+                if loose:
                     self._connection.execute("PRAGMA synchronous = FULL")
-        if durable:
-            self._unsettled = False

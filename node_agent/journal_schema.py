@@ -48,6 +48,16 @@ _MIGRATIONS: Final = (
     );
     CREATE INDEX events_acknowledged ON events (acknowledged_at) WHERE acknowledged_at IS NOT NULL;
     """,
+    """
+    DROP INDEX orders_by_market_time;
+    UPDATE orders SET
+        market_at = coalesce(market_at, record ->> '$.created_at'),
+        record = json_remove(json_set(record,
+            '$.decided_at', record ->> '$.created_at',
+            '$.placed_at', coalesce(record ->> '$.market_at', record ->> '$.created_at')), '$.created_at');
+    ALTER TABLE orders RENAME COLUMN market_at TO placed_at;
+    CREATE INDEX orders_by_time ON orders (placed_at);
+    """,
 )
 """Each brings the journal from the version of its index to the next. What has been released never changes."""
 

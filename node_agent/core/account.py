@@ -16,15 +16,19 @@ from typing import Final
 from node_agent.core import memory
 from node_agent.core.effects import ReadBalances
 from node_agent.core.events import BalancesTold
-from node_agent.core.market import Candle, Fill, Side
+from node_agent.core.market import Candle, Fill, Market, Side
 from node_agent.core.pauses import lift, pause
-from node_agent.core.risk import MINUTE, day_loss, drawdown, result, trading_time
+from node_agent.core.risk import day_loss, drawdown, result, trading_time
 from node_agent.core.state import DAILY_LOSS, DRAWDOWN, Day, Holding, State
 from node_agent.core.turn import Turn
 from node_protocol.messages import format_decimal
 
 SNAPSHOT_EVERY: Final = timedelta(minutes=15)
 """Of the market's time."""
+_CLOCK_SET_BACK: Final = timedelta(days=1)
+"""A day that is further ahead than this was begun by a clock that was wrong; a smaller step back begins none."""
+_FEE_IN_ANOTHER: Final = Decimal("0.001")
+"""What a fee in a currency that we have no price of counts for, of the notional: Binance's dearest, paid in BNB."""
 _MOST_REREADINGS: Final = 5
 _FIRST_REREADING: Final = 0.05
 """Seconds; the next ones come later."""
@@ -45,7 +49,6 @@ def take_price(turn: Turn, candle: Candle) -> bool:
         candles_at={**state.candles_at, candle.symbol: candle.at},
         prices={**state.prices, candle.symbol: candle.close},
         priced_at={**state.priced_at, candle.symbol: candle.closed_at if state.mode == "live" else turn.at},
-        placed=tuple(at for at in state.placed if at > market_at - MINUTE),
     )
     begin_day(turn, trading_time(turn.state, turn.at))
     stop_at_loss(turn)
@@ -59,7 +62,7 @@ def take_price(turn: Turn, candle: Candle) -> bool:
 def begin_day(turn: Turn, now: datetime) -> None:
     """Begin a new day of trading when it is one; yesterday's losses stop nothing any more."""
     day = turn.state.day
-    if day is not None and now.date() <= day.date:
+    if day is not None and timedelta(0) <= day.date - now.date() <= _CLOCK_SET_BACK:
         return
     baseline = result(turn.state)
     turn.change(day=Day(now.date(), baseline, high=baseline))
@@ -90,8 +93,7 @@ def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
     held = state.holdings.get(fill.symbol, Holding())
     sign = 1 if fill.side is Side.BUY else -1
     market = state.markets.get(fill.symbol)
-    base_fee = fill.fee if market is not None and fill.fee_currency == market.base else Decimal(0)
-    quote_fee = fill.fee if market is not None and fill.fee_currency == market.quote else Decimal(0)
+    base_fee, quote_fee = _fees(fill, market)
     change = sign * fill.amount - base_fee
     cash = held.cash - sign * fill.price * fill.amount - quote_fee
     turn.change(
@@ -103,9 +105,29 @@ def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
         books = {**state.strategy_books, strategy: replace(theirs, position=theirs.position + change)}
         turn.change(strategy_books=books)
         turn.fact("strategies", memory.strategies(turn.state))
+    own_no_more_than_is_held(turn)
     stop_at_loss(turn)
     turn.remember("market", memory.market(turn.state))
     read_balances(turn)
+
+
+def own_no_more_than_is_held(turn: Turn) -> None:
+    """Let each strategy's book know what others sold of its position: the kill switch, the owner's hand, the server."""
+    books = dict(turn.state.strategy_books)
+    for strategy in turn.state.strategies:
+        book = books.get(strategy.name)
+        held = turn.state.holdings.get(strategy.symbol, Holding()).amount
+        if book is None:
+            continue
+        owned = (
+            max(min(book.position, held), Decimal(0))
+            if book.position > 0
+            else min(max(book.position, held), Decimal(0))
+        )
+        books[strategy.name] = replace(book, position=owned)
+    if books != turn.state.strategy_books:
+        turn.change(strategy_books=books)
+        turn.fact("strategies", memory.strategies(turn.state))
 
 
 def read_balances(turn: Turn) -> None:
@@ -151,6 +173,15 @@ def take_balances(turn: Turn, event: BalancesTold) -> None:
         turn.fact("account", {**snapshot, "at": memory.time(turn.at)})
     if again:
         read_balances(turn)
+
+
+def _fees(fill: Fill, market: Market | None) -> tuple[Decimal, Decimal]:
+    """What the fee takes from the base currency, and from the quote currency."""
+    if market is not None and fill.fee_currency == market.base:
+        return fill.fee, Decimal(0)
+    if market is not None and fill.fee_currency == market.quote:
+        return Decimal(0), fill.fee
+    return Decimal(0), fill.price * fill.amount * _FEE_IN_ANOTHER if fill.fee > 0 else Decimal(0)
 
 
 def _untraded(state: State, balances: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
+from node_agent.core import windup
 from node_agent.core.account import read_balances
 from node_agent.core.effects import RotateKey
 from node_agent.core.ids import order_of_command
 from node_agent.core.intents import Source, propose, refuse, request_of
 from node_agent.core.pauses import cancel, lift, pause
 from node_agent.core.policy import TRADING_COMMANDS, Verdict
-from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, Waiting
+from node_agent.core.state import PAUSED_BY_OWNER, PAUSED_BY_SERVER, STOPPED_BY_OWNER, Waiting
 from node_agent.core.turn import Turn, shifted
 from node_protocol.messages import (
     CancelAll,
@@ -150,6 +151,8 @@ def _cancel_one(turn: Turn, data: OrderCancel) -> str | None:
         return None if waited else "no_such_order"
     if order.ended:
         return "order_ended"
+    if order.client_order_id in windup.exits(turn.state):
+        return STOPPED_BY_OWNER
     cancel(turn, order)
     return None
 
@@ -160,7 +163,10 @@ def _cancel_all(turn: Turn, data: CancelAll) -> None:
         return all(asked in (None, has) for asked, has in wanted)
 
     _take_out(turn, meant)
-    for order in list(turn.state.orders.values()):
+    exits = windup.exits(turn.state)
+    for order in turn.state.live:
+        if order.client_order_id in exits:
+            continue
         if data.exchange in (None, order.exchange) and data.symbol in (None, order.symbol):
             cancel(turn, order)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from node_agent.core import events, memory, windup
-from node_agent.core.account import begin_day, stop_at_loss, take_balances, take_price
+from node_agent.core.account import begin_day, own_no_more_than_is_held, stop_at_loss, take_balances, take_price
 from node_agent.core.commands import end_rotation, take_commands
 from node_agent.core.effects import Cancel, Effect
 from node_agent.core.execution import (
@@ -150,6 +150,7 @@ def _start(turn: Turn, event: events.Started) -> None:
         conduct=event.conduct,
         reports_to_server=event.reports_to_server,
         server_ahead=event.server_ahead,
+        started_at=turn.at,
         server_seen_at=turn.state.server_seen_at or turn.at,
         stopping=False,
         reading_balances=False,
@@ -161,6 +162,7 @@ def _start(turn: Turn, event: events.Started) -> None:
     turn.fact("node", {"version": event.version, "mode": event.mode, "exchange": event.exchange})
     turn.report("node.started", version=event.version, mode=event.mode)
     _take_policy(turn, event.policy)
+    own_no_more_than_is_held(turn)
     for fill in event.fills:
         take_fill(turn, fill)
     for client_order_id, lookup in event.lookups.items():

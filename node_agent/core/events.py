@@ -219,6 +219,8 @@ class OwnerWants:
     at: datetime
     exchange: str
     request: OrderRequest
+    asked_at: datetime | None = None
+    """When, if it had to wait for the exchange at a start; None for just now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ def take_fill(turn: Turn, fill: Fill) -> None:
     if fill.trade_id in order.trade_ids:
         return
     turn.fill(fill)
+    _there_after_all(turn, order)
     book(turn, fill, order.strategy)
     turn.report(
         "trade",
@@ -83,11 +84,13 @@ def take_told(turn: Turn, told: ExchangeOrder) -> None:
     if order.ended:
         _told_after_end(turn, order, told)
         return
-    order = replace(order, exchange_order_id=told.exchange_order_id, lost_at=None, tries=0)
+    order = replace(_there_after_all(turn, order), exchange_order_id=told.exchange_order_id, lost_at=None, tries=0)
+    if told.status is ExchangeStatus.OPEN and order.told is not None and order.told.status is not told.status:
+        told = order.told  # an end is not taken back: what says otherwise is late
     if told.status is ExchangeStatus.OPEN:
         order = turn.move(order, Move.OPENED)
     if told.filled > order.filled:
-        if order.told is None:
+        if order.told is None or order.told.status is not told.status:
             turn.do(After(_FILLS_WAIT, order.client_order_id))
         turn.put(replace(order, told=told))
     else:
@@ -167,7 +170,10 @@ def take_due(turn: Turn, client_order_id: str) -> None:
         return
     if order.told is not None and order.told.filled > order.filled:
         turn.do(ReadFills(order.market_at))
-        turn.do(After(_LONGEST_WAIT, client_order_id))
+        if order.state is OrderState.CANCELLING and order.told.status is ExchangeStatus.OPEN:
+            turn.do(Cancel(client_order_id, order.symbol))
+        else:
+            turn.do(After(_LONGEST_WAIT, client_order_id))
     elif order.state is OrderState.ACCEPTED:
         _send_or_give_up(turn, order)
     elif order.state is OrderState.UNKNOWN:
@@ -204,6 +210,13 @@ def _tell_foreign(turn: Turn, each: OpenOrder) -> None:
     price = "" if each.price is None else f" at {format_decimal(each.price)}"
     what = f"{each.side} {format_decimal(each.order.amount)} {each.order.symbol}{price}"
     turn.note(f"an order that this node did not place is open on the account, and is left alone: {what}")
+
+
+def _there_after_all(turn: Turn, order: Order) -> Order:
+    """The order, when the exchange tells of it. One that surely did not reach it is not to be sent once more."""
+    if order.state is not OrderState.ACCEPTED:
+        return order
+    return turn.move(order, Move.LOSE, reason="the exchange has it after all")
 
 
 def _lose(turn: Turn, order: Order, reason: str) -> Order:

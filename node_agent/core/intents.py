@@ -20,9 +20,9 @@ from node_agent.core.market import Candle, Market, OrderRequest, OrderType, Side
 from node_agent.core.orders import Move, Order, fields, moved
 from node_agent.core.pauses import pause
 from node_agent.core.policy import Verdict, check, notional, reduces
-from node_agent.core.risk import exposure, is_dust
+from node_agent.core.risk import exposure, is_dust, recent, trading_time
 from node_agent.core.state import RISK_CHECK_FAILED, STOPPED_BY_OWNER, Day, State, StrategyBook
-from node_agent.core.turn import Turn
+from node_agent.core.turn import Turn, shifted
 from node_agent.strategies.interface import Intent, Strategy
 from node_protocol.messages import OrderPlace
 
@@ -82,8 +82,7 @@ def close(turn: Turn, asked: OrderRequest, source: Source) -> None:
 def _send(turn: Turn, order: Order) -> None:
     turn.move(moved(order, Move.ACCEPT), Move.SUBMIT)
     state = turn.state
-    if order.market_at is not None:
-        turn.change(placed=(*state.placed, order.market_at))
+    turn.change(placed=(*recent(state.placed, order.placed_at), order.placed_at))
     if state.day is not None:
         turn.change(day=replace(state.day, orders=state.day.orders + 1))
     turn.remember("market", memory.market(turn.state))
@@ -102,7 +101,8 @@ def _order(turn: Turn, exchange: str, request: OrderRequest, source: Source) -> 
         stop_price=request.stop_price,
         time_in_force=request.time_in_force,
         reduce_only=request.reduce_only,
-        created_at=turn.at,
+        decided_at=shifted(turn.at, -source.signal_age),
+        placed_at=trading_time(turn.state, turn.at),
         wanted_until=source.wanted_until,
         market_at=turn.state.market_at,
         command_id=source.command_id,
@@ -156,8 +156,8 @@ def refusing_now(turn: Turn, order: Order) -> str | None:
     """
     state = turn.state
     placed = list(state.placed)
-    if order.market_at in placed:
-        placed.remove(order.market_at)
+    if order.placed_at in placed:
+        placed.remove(order.placed_at)
     without = replace(
         state,
         orders=state.orders.without(order.client_order_id),
@@ -167,15 +167,14 @@ def refusing_now(turn: Turn, order: Order) -> str | None:
     if order.reduce_only:
         still = reduces(order.request(), exposure(without, order.symbol, turn.at))
         return None if still else "it is more than the position that is left"
-    _, verdict = _judged(turn, without, order.exchange, order.request(), turn.at - order.created_at)
+    _, verdict = _judged(turn, without, order.exchange, order.request(), turn.at - order.decided_at)
     return None if verdict.rule is None else f"{verdict.rule} refuses it now"
 
 
 def _day_without(state: State, order: Order) -> Day | None:
     """The day as if the order had not been placed, which may have been on another day."""
     day = state.day
-    placed_at = order.created_at if state.mode == "live" or order.market_at is None else order.market_at
-    return day if day is None or placed_at.date() < day.date else replace(day, orders=max(day.orders - 1, 0))
+    return day if day is None or order.placed_at.date() < day.date else replace(day, orders=max(day.orders - 1, 0))
 
 
 def _too_small(request: OrderRequest, market: Market, last: Decimal | None) -> Verdict | None:

@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.core.kept import Orders, Seen
 from node_agent.core.market import ExchangeOrder, ExchangeStatus, OpenOrder, Side
 from node_agent.core.orders import Order
-from node_agent.core.risk import MINUTE
+from node_agent.core.risk import recent
 from node_agent.core.state import Day, Holding, Pause, State, StrategyBook, Windup
 from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import format_decimal
@@ -82,8 +82,7 @@ def restored(
     """The state that the journal's content stands for. `orders` come oldest first."""
     seen = facts.get("market") or {}
     known = Orders.of(orders)
-    market_at = _moment(seen.get("at"))
-    placed = sorted(order.market_at for order in known.values() if order.market_at is not None and order.tries_to_trade)
+    placed = sorted(order.placed_at for order in known.values() if order.tries_to_trade)
     seen_at, ahead = facts.get("last_sync_at"), timedelta(seconds=facts.get("clock_offset") or 0)
     return State(
         origin=origin,
@@ -104,7 +103,7 @@ def restored(
             for each in facts.get("pauses") or ()
         },
         prices={symbol: Decimal(price) for symbol, price in seen.get("prices", {}).items()},
-        market_at=market_at,
+        market_at=_moment(seen.get("at")),
         candles_at={symbol: parse_time(at) for symbol, at in seen.get("candles_at", {}).items()},
         priced_at={symbol: parse_time(at) for symbol, at in seen.get("priced_at", {}).items()},
         day=_day_from(seen.get("day")),
@@ -112,7 +111,7 @@ def restored(
         server_seen_at=None if seen_at is None else parse_time(seen_at) - ahead,
         windup=_windup_from(facts.get("windup")),
         foreign={each["exchange_order_id"]: _foreign_from(each) for each in facts.get("foreign") or ()},
-        placed=tuple(at for at in placed if market_at is not None and at > market_at - MINUTE),
+        placed=recent(placed, placed[-1]) if placed else (),
         snapshot_at=_moment(seen.get("snapshot_at")),
     )
 

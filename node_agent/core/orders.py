@@ -1,7 +1,8 @@
 """The life of an order: one transition table, and the theory of it.
 
 An order begins as an `intent`. The owner's limits turn it into `refused`, which is the end, or into `accepted`: it may
-be sent, and the exchange surely does not have it. `submitting` is written down before a byte goes to the exchange: from
+be sent, and the exchange surely does not have it; should it tell of it all the same, the order is `unknown` until that
+is clear. `submitting` is written down before a byte goes to the exchange: from
 then on the exchange may have it, whatever we hear. `unknown` means that we do not know whether it has it; only the
 exchange's own word leads out. `open` and `partly_filled` can trade. `cancelling` can trade too, until the exchange says
 how it ended.
@@ -93,7 +94,7 @@ _ENDS: Final = {
 TRANSITIONS: Final[Mapping[OrderState, Mapping[Move, OrderState]]] = MappingProxyType(
     {
         _S.INTENT: {Move.REFUSE: _S.REFUSED, Move.ACCEPT: _S.ACCEPTED},
-        _S.ACCEPTED: {Move.SUBMIT: _S.SUBMITTING, Move.ABANDON: _S.CANCELLED},
+        _S.ACCEPTED: {Move.SUBMIT: _S.SUBMITTING, Move.LOSE: _S.UNKNOWN, Move.ABANDON: _S.CANCELLED},
         _S.SUBMITTING: {
             Move.SUBMIT: _S.SUBMITTING,
             Move.RETURN: _S.ACCEPTED,
@@ -171,12 +172,14 @@ class Order:
     stop_price: Decimal | None
     time_in_force: TimeInForce
     reduce_only: bool
-    created_at: datetime
-    """The wall clock when it was decided."""
+    decided_at: datetime
+    """The wall clock when whoever wants it decided so: `max_signal_age` counts from it."""
+    placed_at: datetime
+    """The time that days and limits go by (`risk.trading_time`) when it was placed."""
     wanted_until: datetime
     """When it has not reached the exchange by then, it is given up."""
     market_at: datetime | None = None
-    """The market's time when it was placed."""
+    """The market's time when it was placed: its fills are later."""
     command_id: str | None = None
     strategy: str | None = None
     state: OrderState = OrderState.INTENT

@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from node_agent.core import events, windup
-from node_agent.core.intents import Source, propose
+from node_agent.core.intents import Source, propose, refuse
 from node_agent.core.orders import Move, OrderState
 from node_agent.core.pauses import cancel, lift, pause
+from node_agent.core.policy import Verdict
 from node_agent.core.state import (
     PAUSED_BY_OWNER,
     PAUSED_BY_SERVER,
     RISK_CHECK_FAILED,
+    SERVER_SILENCE,
     STOP_FILE,
     STOPPED_BY_OWNER,
     TRADING_REFUSED,
@@ -38,9 +40,7 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
         case events.StopFile():
             _take_stop_file(turn, event)
         case events.OwnerWants():
-            if not turn.state.stopping:
-                source = Source(wanted_until=turn.at + _PATIENCE)
-                propose(turn, event.exchange, event.request, source)
+            _take_wish(turn, event)
         case events.OwnerCancels():
             order = turn.state.orders.get(event.client_order_id)
             if order is not None:
@@ -53,8 +53,22 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
             assert_never(event)
 
 
+def _take_wish(turn: Turn, event: events.OwnerWants) -> None:
+    if turn.state.stopping:
+        return
+    asked_at = event.asked_at or turn.at
+    source = Source(wanted_until=asked_at + _PATIENCE, signal_age=turn.at - asked_at)
+    if turn.at <= source.wanted_until:
+        propose(turn, event.exchange, event.request, source)
+    elif event.request.client_order_id not in turn.state.orders:
+        late = Verdict("expired", "the exchange could not be asked in time")
+        refuse(turn, event.exchange, event.request, source, late)
+
+
 def _take_stop_file(turn: Turn, event: events.StopFile) -> None:
     if not event.there:
+        if STOP_FILE in turn.state.pauses and not {STOPPED_BY_OWNER, SERVER_SILENCE} & turn.state.pauses.keys():
+            windup.call_off(turn)  # nobody else asked for it
         lift(turn, STOP_FILE, by="owner")
         return
     begun = STOP_FILE in turn.state.pauses

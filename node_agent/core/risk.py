@@ -42,7 +42,7 @@ def exposure(state: State, symbol: str, at: datetime) -> Exposure:
         closable=max(abs(position) - sum((order.remaining for order in against), _ZERO), _ZERO),
         total=sum((_total(state, each, live) for each in symbols), foreign_notional(state)),
         open_notional=sum((_worth(state, order) for order in live), foreign_notional(state)),
-        recent_orders=len(state.placed),
+        recent_orders=len(recent(state.placed, trading_time(state, at))),
         orders_today=0 if state.day is None else state.day.orders,
         data_age=None if priced_at is None else at - priced_at,
         in_hours=not state.policy.trading_hours or hours.is_within(state.policy.trading_hours, trading_time(state, at)),
@@ -54,6 +54,11 @@ def exposure(state: State, symbol: str, at: datetime) -> Exposure:
 def trading_time(state: State, at: datetime) -> datetime:
     """The time that days and hours of trading go by: the wall clock's, or that of a recording which is being played."""
     return at if state.mode == "live" or state.market_at is None else state.market_at
+
+
+def recent(placed: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """What of it is within the last minute. A time that is still to come counts: the clock was set back."""
+    return tuple(at for at in placed if at > now - MINUTE)
 
 
 def foreign_notional(state: State) -> Decimal:

@@ -159,7 +159,7 @@ class State:
     """The latest candle's time, by symbol; older ones change nothing."""
     day: Day | None = None
     placed: tuple[datetime, ...] = ()
-    """Market times of the orders placed within the market's last minute."""
+    """When orders were placed, by the time that limits go by: all of the last minute."""
     snapshot_at: datetime | None = None
     """The market's time when a snapshot was last asked for at its interval."""
     balances_at: datetime | None = None
@@ -177,6 +177,8 @@ class State:
     """By client order id: ours that had ended here and were open there when that was last asked; how often so far."""
     server_ahead: timedelta = timedelta(0)
     """How far the server's clock is ahead of ours. What the owner's limits go by is never corrected by it."""
+    started_at: datetime | None = None
+    """The wall clock when this process began to trade."""
     server_seen_at: datetime | None = None
     """The wall clock when the server last accepted a sync, or this process began to wait for it."""
     stale: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from node_agent.core import windup
@@ -10,6 +11,8 @@ from node_agent.core.policy import OnSilence
 from node_agent.core.state import CLOCK_DRIFT, SERVER_SILENCE
 from node_agent.core.turn import Turn
 
+_FIRST_WORD: Final = timedelta(seconds=30)
+"""How long a process that has begun waits for the server's first word: while none ran, nobody listened."""
 _THEN: Final = {
     OnSilence.PAUSE: "no new risk is taken",
     OnSilence.CANCEL_OPEN: "open orders are cancelled",
@@ -41,6 +44,8 @@ def _mind_silence(turn: Turn) -> None:
         lift(turn, SERVER_SILENCE, by="rule")
         return
     if turn.at - state.server_seen_at <= limit or SERVER_SILENCE in state.pauses:
+        return
+    if state.started_at is not None and turn.at - state.started_at <= min(limit, _FIRST_WORD):
         return
     wanted = state.policy.on_server_silence
     reason = f"no word from the server for more than {limit.total_seconds():g} s: {_THEN[wanted]}"

@@ -24,6 +24,7 @@ from node_agent.core.pauses import cancel
 from node_agent.core.risk import is_dust
 from node_agent.core.state import State, Windup
 from node_agent.core.turn import Turn
+from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import format_decimal
 
 _WANTED_FOR: Final = timedelta(days=365)
@@ -51,11 +52,23 @@ def open_work(state: State) -> OpenWork:
     return OpenWork(tuple(state.live), positions, dust)
 
 
+def exits(state: State) -> frozenset[str]:
+    """Client order ids of the orders that close positions for the kill switch at work."""
+    if state.windup is None:
+        return frozenset()
+    return frozenset(
+        order_of_exit(state.origin, state.windup.begun_at, symbol, attempt)
+        for symbol, attempts in state.windup.attempts.items()
+        for attempt in range(1, attempts + 1)
+    )
+
+
 def begin(turn: Turn, *, flatten: bool, then_end: bool) -> None:
     """Begin, or add to what has begun: what was wanted before is still wanted."""
     before = turn.state.windup
     if before is None:
-        wanted = Windup(turn.at, flatten, then_end)
+        # As the journal keeps it: the ids of the exits are made of it.
+        wanted = Windup(parse_time(format_time(turn.at)), flatten, then_end)
     else:
         wanted = replace(before, flatten=before.flatten or flatten, then_end=before.then_end or then_end)
     turn.change(windup=wanted)
@@ -64,14 +77,13 @@ def begin(turn: Turn, *, flatten: bool, then_end: bool) -> None:
 
 def call_off(turn: Turn) -> None:
     """Leave the rest as it is: the owner lets trading go on. What is left of an exit is cancelled."""
-    windup = turn.state.windup
-    if windup is None:
+    if turn.state.windup is None:
         return
+    closing = exits(turn.state)
     turn.change(windup=None)
     turn.fact("windup", None)
-    exits = _exits(turn.state, windup)
     for order in turn.state.live:
-        if order.client_order_id in exits:
+        if order.client_order_id in closing:
             cancel(turn, order)
 
 
@@ -80,9 +92,9 @@ def go_on(turn: Turn) -> None:
     windup = turn.state.windup
     if windup is None or turn.state.stopping:
         return
-    exits = _exits(turn.state, windup)
+    closing = exits(turn.state)
     for order in turn.state.live:
-        if order.client_order_id not in exits and not order.cancel_wanted:
+        if order.client_order_id not in closing and not order.cancel_wanted:
             cancel(turn, order)
     work = open_work(turn.state)
     if windup.flatten:
@@ -126,14 +138,6 @@ def _finish(turn: Turn, windup: Windup, work: OpenWork) -> None:
     turn.note(f"no order of this node is open any more; positions left: {left}")
     if windup.then_end:
         turn.do(End("stopped by the owner"))
-
-
-def _exits(state: State, windup: Windup) -> frozenset[str]:
-    return frozenset(
-        order_of_exit(state.origin, windup.begun_at, symbol, attempt)
-        for symbol, attempts in windup.attempts.items()
-        for attempt in range(1, attempts + 1)
-    )
 
 
 def _is_dust(state: State, symbol: str, amount: Decimal) -> bool:

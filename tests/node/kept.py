@@ -28,9 +28,8 @@ class Kept(Node):
         self.now = START
         self.appends: list[effects.Append] = []
         self.done: list[effects.Effect] = []
-        self.started = events.Started(
-            START, "0.1.0", "paper", "paper", policy, MARKETS, strategies=strategies, **started
-        )
+        usual = {"mode": "paper", "exchange": "paper", "markets": MARKETS, "strategies": strategies}
+        self.started = events.Started(START, "0.1.0", policy=policy, **usual | started)
         self.take(self.started)
 
     def take(self, event: events.CoreEvent) -> tuple[effects.Effect, ...]:

@@ -26,7 +26,8 @@ class Decision:
 
     request: OrderRequest
     at: datetime
-    market_at: datetime | None
+    placed_at: datetime
+    """By the time that days and limits go by."""
     day: date
     wanted_until: datetime
 
@@ -134,7 +135,7 @@ class Books:
         before = [each for each in self.live if each.symbol == request.symbol]
         closes = self.closes(request)
         others = list(self.live)
-        wanted = Decision(request, self.now, self.market_at, self.trading_time.date(), order.wanted_until)
+        wanted = Decision(request, self.now, self.trading_time, self.trading_time.date(), order.wanted_until)
         self.decided[request.client_order_id] = wanted
         market = MARKETS[request.symbol]
         assert request.amount > 0
@@ -202,9 +203,7 @@ class Books:
         assert self.now - self.priced_at[symbol] <= policy.max_data_age
         assert not policy.trading_hours or is_within(policy.trading_hours, self.trading_time)
         names = self.decided.keys() - {request.client_order_id}
-        assert self.market_at is not None
-        since = self.market_at - MINUTE
-        recent = [name for name in names if (self.decided[name].market_at or since) > since]
+        recent = [name for name in names if self.decided[name].placed_at > self.trading_time - MINUTE]
         assert len(recent) < policy.orders_per_minute
         today = [name for name in names if self.decided[name].day == self.trading_time.date()]
         assert len(today) < policy.orders_per_day

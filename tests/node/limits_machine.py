@@ -20,6 +20,8 @@ from node_protocol.messages import Command
 from tests.node.limits_process import SYMBOLS, Process, nothing
 from tests.node.values import candle
 
+FIRST_WORD: Final = timedelta(seconds=30)
+"""How long a process that has begun waits for the server's first word."""
 TROUBLES: Final[Mapping[str, Callable[[datetime], CoreEvent]]] = MappingProxyType(
     {
         "owner": lambda at: events.OwnerPaused(at, "so"),
@@ -141,6 +143,8 @@ class Driven(Process):
                 self.books.stopped.discard("server_silence")
             if limit is None or self.now - self.seen_at <= limit or "server_silence" in self.books.stopped:
                 return
+            if self.now - self.started_at <= min(limit, FIRST_WORD):
+                return
             self.books.stopped.add("server_silence")
             if policy.on_server_silence != "pause":
                 self.winds_up(flatten=policy.on_server_silence == "flatten")
@@ -196,6 +200,9 @@ class Driven(Process):
         def learn() -> None:
             if there and (flatten or "stop_file" not in self.books.stopped):
                 self.winds_up(flatten=flatten)
+            others = {"stopped_by_owner", "server_silence"} & self.books.stopped
+            if not there and "stop_file" in self.books.stopped and not others:
+                self.books.flatten = None
             (self.books.stopped.add if there else self.books.stopped.discard)("stop_file")
 
         self.take(lambda at: events.StopFile(at, there, flatten), learn)

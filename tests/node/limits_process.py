@@ -57,6 +57,7 @@ class Process:
         """Where in its next step the process is killed: `before append`, `after append`."""
         self.arrives_at_death = True
         self.seen_at = START
+        self.started_at = START
         self.synced = False
         self.names = 0
         self.start()
@@ -78,6 +79,7 @@ class Process:
 
         def learn() -> None:
             self.seen_at = self.seen_at if self.synced else self.now
+            self.started_at = self.now
             self.books.see_policy(self.written_policy)
             for each in missed:
                 self.books.see_fill(each)

@@ -11,14 +11,14 @@ import pytest
 
 from node_agent.core.effects import Append
 from node_agent.core.market import ExchangeStatus
-from node_agent.journal import Journal
-from node_protocol.messages import Command
+from node_agent.journal import JOURNAL_FILE, Journal, JournalError
+from node_protocol.messages import Command, Event
 from tests.node.values import START, place, ready
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "journal.sqlite3") as opened:
+    with Journal.open(tmp_path / JOURNAL_FILE) as opened:
         yield opened
 
 
@@ -50,22 +50,57 @@ def test_an_answer_without_commands_is_synced_at_once(journal: Journal) -> None:
     assert synced == ["FULL"]
 
 
-def test_one_with_commands_is_synced_with_the_append_behind_it(journal: Journal) -> None:
-    with commits(journal) as synced:
-        answered(journal, place("a"))
-        journal.append(Append(at=START, facts={"decided": True}))
-        journal.settle()
-    assert synced == ["NORMAL", "FULL"]
+def on_disk(path: Path) -> tuple[str, list[str]]:
+    """What a process that begins now would find: the ticket, and the commands."""
+    with Journal.open_read_only(path) as reader:
+        return reader.ticket(), [command.id for command in reader.commands_not_done()]
 
 
-def test_and_before_the_server_is_asked_again_when_nothing_was_appended(journal: Journal) -> None:
+def test_one_with_commands_is_one_transaction_with_the_append_behind_it(journal: Journal, tmp_path: Path) -> None:
+    command = place("a")
     with commits(journal) as synced:
-        answered(journal, place("a"))
+        answered(journal, command)
+        assert journal.ticket() == "t"
+        assert on_disk(tmp_path / JOURNAL_FILE) == ("", [])
         journal.put_fact("seen", True)
+        journal.append(Append(at=START, facts={"decided": True}))
+        assert on_disk(tmp_path / JOURNAL_FILE) == ("t", [command.id])
+        journal.settle()
+    assert synced == ["FULL"]
+
+
+def test_and_is_written_before_the_server_is_asked_again_when_nothing_was_appended(
+    journal: Journal, tmp_path: Path
+) -> None:
+    with commits(journal) as synced:
+        answered(journal, place("a"))
         journal.settle()
         journal.settle()
-    assert synced == ["NORMAL", "NORMAL", "FULL"]
-    assert journal.ticket() == "t"
+    assert synced == ["FULL"]
+    assert on_disk(tmp_path / JOURNAL_FILE)[0] == "t"
+
+
+def test_and_when_the_journal_is_closed(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / JOURNAL_FILE) as journal:
+        answered(journal, place("a"))
+    assert on_disk(tmp_path / JOURNAL_FILE)[0] == "t"
+
+
+def test_an_append_that_cannot_be_written_takes_the_answer_with_it(journal: Journal, tmp_path: Path) -> None:
+    """Nothing of it was acted on, and the server gives it again to the process that comes next."""
+    answered(journal, place("a"))
+    gap = Event(seq=7, id="ev_e", type="node.note", at=START, data={"text": "a number too far"})
+    with pytest.raises(JournalError, match="gap"):
+        journal.append(Append(at=START, events=(gap,)))
+    journal.settle()
+    assert on_disk(tmp_path / JOURNAL_FILE) == ("", [])
+
+
+def test_facts_alone_are_not_synced(journal: Journal) -> None:
+    with commits(journal) as synced:
+        journal.put_fact("seen", True)
+        journal.append(Append(at=START, facts={"decided": True}))
+    assert synced == ["NORMAL", "FULL"]
 
 
 def test_all_that_counts_into_the_last_minute_is_restored_however_many_orders_it_was(journal: Journal) -> None:

@@ -82,7 +82,7 @@ def index_entry_turned(path: Path) -> None:
     "spoil",
     [
         pytest.param(page_overwritten("orders"), id="a page of a table"),
-        pytest.param(page_overwritten("orders_by_market_time"), id="a page of an index"),
+        pytest.param(page_overwritten("orders_by_time"), id="a page of an index"),
         pytest.param(index_entry_turned, id="one bit in an index"),
         pytest.param(cut, id="half of the file"),
         pytest.param(cut_within_a_page, id="the end of the file"),

@@ -25,7 +25,8 @@ PLAIN = Order(
     stop_price=None,
     time_in_force=TimeInForce.GTC,
     reduce_only=False,
-    created_at=START,
+    decided_at=START,
+    placed_at=START,
     wanted_until=START + timedelta(minutes=1),
 )
 orders = st.builds(

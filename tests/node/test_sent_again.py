@@ -115,3 +115,39 @@ def test_an_order_that_waited_for_its_fills_when_the_process_died_asks_for_them_
     filled = Lookup(told(request, ExchangeStatus.FILLED))
     wanted = node.take(replace(node.started, lookups={request.client_order_id: filled}))
     assert any(isinstance(each, effects.After) and each.client_order_id == request.client_order_id for each in wanted)
+
+
+def test_the_age_of_a_signal_counts_from_when_it_was_decided_whenever_it_is_sent() -> None:
+    node = ready(max_signal_age=timedelta(seconds=60))
+    (request,) = node.order(place("a"), after=50)
+    arrived = START + timedelta(seconds=50)
+    node.take(events.SubmitFailed(arrived, request.client_order_id, Failure.UNAVAILABLE, "away"))
+    later = [START + timedelta(seconds=seconds) for seconds in (59, 61)]
+    assert sent(node.take(events.Due(later[0], request.client_order_id))) == [request.client_order_id]
+    node.take(events.SubmitFailed(later[0], request.client_order_id, Failure.UNAVAILABLE, "away"))
+    assert not sent(node.take(events.Due(later[1], request.client_order_id)))
+    assert state_of(node, request) is OrderState.CANCELLED
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_what_surely_did_not_arrive_and_is_there_all_the_same_is_not_sent_again(told_first: bool) -> None:
+    """Its id may be free again by now: sent once more it would buy twice."""
+    node = ready()
+    (request,) = node.order(place("a"))
+    node.take(events.SubmitFailed(START, request.client_order_id, Failure.UNAVAILABLE, "away"))
+    if told_first:
+        node.tell(request, ExchangeStatus.FILLED)
+        assert state_of(node, request) is OrderState.UNKNOWN
+    node.fill(request, "t", 40000)
+    assert state_of(node, request) is OrderState.FILLED
+    assert not sent(node.take(events.Due(START, request.client_order_id)))
+    assert "node.note" not in node.told_types
+
+
+def test_an_end_that_waits_for_its_fills_is_not_taken_back_by_an_older_word() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000", amount="0.02"))
+    node.tell(request, ExchangeStatus.CANCELLED, D("0.01"))
+    node.tell(request, ExchangeStatus.OPEN, D(0))
+    node.fill(request, "t", 39000, D("0.01"))
+    assert state_of(node, request) is OrderState.CANCELLED

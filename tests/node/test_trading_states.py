@@ -34,7 +34,7 @@ class Rule:
 
     @property
     def lifted_by(self) -> str:
-        return "owner" if self.name == "risk_check_failed" else self.by
+        return "owner" if self.name in ("risk_check_failed", "trading_refused") else self.by
 
 
 def asks_what_cannot_be_judged(node: Node) -> None:
@@ -94,6 +94,12 @@ RULES = [
         "rule",
         lambda node: node.take(events.KeyRefused(START, "expired")),
         lambda node: node.take(events.OpenOrdersTold(START, ())),
+    ),
+    Rule(
+        "trading_refused",
+        "rule",
+        lambda node: node.take(events.KeyRefused(START, "for reading alone", acting=True)),
+        lambda node: node.take(events.OwnerResumed(START)),
     ),
     Rule(
         "policy_unreadable",

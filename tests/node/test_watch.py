@@ -230,3 +230,15 @@ def test_on_a_live_exchange_the_day_ends_without_a_candle() -> None:
     assert node.state.trading is Trading.HALTED
     node.take(events.Tick(START + timedelta(hours=15)))
     assert node.last("node.resumed") == {"by": "rule", "rule": "daily_loss"}
+
+
+def test_a_process_that_begins_after_a_long_night_waits_for_the_first_word(tmp_path: Path) -> None:
+    """While none ran nobody listened: the silence was ours."""
+    node = watched(tmp_path, OnSilence.FLATTEN)
+    node.journal.put_fact("last_sync_at", "2026-01-05T09:00:00Z")
+    node.after(8 * 3600)
+    node.restart()
+    ticked(node, 30)
+    assert "node.paused" not in node.told_types
+    ticked(node, 1)
+    assert node.last("node.paused")["rule"] == "server_silence"

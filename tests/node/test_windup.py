@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from node_agent import at_rest
 from node_agent.core import effects, events
 from node_agent.core.events import Failure, Lookup
 from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
+from node_agent.core.policy import OnSilence
 from node_agent.core.state import Trading
 from node_agent.core.windup import open_work
+from node_agent.journal import Journal
 from node_agent.strategies import MaTrend
 from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
 from tests.node.values import START, Node, candle, command, fill, limits, place, ready, state_of, told
@@ -269,6 +272,7 @@ def test_an_exit_that_was_written_down_and_not_sent_is_sent_at_the_next_start(tm
 def test_an_exit_is_no_order_to_be_cancelled_after_a_restart(tmp_path: Path) -> None:
     node = kept(tmp_path)
     node.bought("a", "0.02", 40000)
+    node.after(0.123456)  # a clock tells more than the journal keeps
     (exit_,) = sent(stops(node, flatten=True))
     node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
     wanted = node.restart()
@@ -277,6 +281,18 @@ def test_an_exit_is_no_order_to_be_cancelled_after_a_restart(tmp_path: Path) -> 
     order = node.state.orders[exit_.client_order_id]
     assert not order.ended
     assert not order.cancel_wanted
+
+
+def test_an_exit_of_a_killed_process_is_not_sent_when_the_owner_has_resumed_meanwhile(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    node.after(0.123456)
+    (exit_,) = sent(stops(node, flatten=True))
+    node.journal.close()
+    node.journal = Journal.open(node.path)
+    at_rest.settle(node.journal, events.OwnerResumed(node.now))
+    assert sent(node.restart(lookups={exit_.client_order_id: Lookup(None)})) == []
+    assert state_of(node, exit_) is OrderState.CANCELLED
 
 
 def test_exits_are_counted_over_a_restart(tmp_path: Path) -> None:
@@ -423,10 +439,71 @@ def test_the_window_of_an_exit_has_no_end(tmp_path: Path) -> None:
     assert sent(node.take(events.Due(node.now, exit_.client_order_id))) == [exit_]
 
 
-def test_trading_reads_halted_until_the_kill_switch_has_done_its_work() -> None:
-    node = ready()
+def test_trading_reads_halted_until_the_kill_switch_has_done_its_work(tmp_path: Path) -> None:
+    """What silence began goes on when the server is heard again."""
+    policy = limits(server_silence=timedelta(minutes=10), on_server_silence=OnSilence.CANCEL_OPEN)
+    node = kept(tmp_path, policy=policy, reports_to_server=True)
     node.order(place("a", type="limit", price="39000"))
-    node.take(events.StopFile(START, there=True))
-    node.take(events.StopFile(START, there=False))
+    ticked(node, 601)
+    node.take(events.ServerSeen(node.now))
     assert not node.state.pauses
     assert node.state.trading is Trading.HALTED
+
+
+def test_a_cancel_that_failed_is_repeated_though_fills_are_late() -> None:
+    """The exchange says that more is filled than its fills say; nothing of that is a reason to leave the rest open."""
+    node = ready()
+    entry = resting(node, "a", amount="0.02")
+    node.tell(entry, S.OPEN, D("0.01"))
+    assert cancelled(stops(node)) == [entry.client_order_id]
+    node.take(events.CancelFailed(START, entry.client_order_id, Failure.UNAVAILABLE, "our own limit is used up"))
+    wanted = node.take(events.Due(START, entry.client_order_id))
+    assert cancelled(wanted) == [entry.client_order_id]
+    assert any(isinstance(each, effects.ReadFills) for each in wanted)
+
+
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_the_server_cannot_take_back_an_exit(all_of_them: bool) -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    if all_of_them:
+        node.order(command("c", "orders.cancel_all"))
+    else:
+        one = command("c", "order.cancel", client_order_id=exit_.client_order_id)
+        assert node.refused_by(one) == "stopped_by_owner"
+    node.take(events.SubmitFailed(START, exit_.client_order_id, Failure.UNAVAILABLE, "away"))
+    assert sent(node.take(events.Due(START, exit_.client_order_id))) == [exit_]
+
+
+def begun_by_a_file(node: Node) -> OrderRequest:
+    """A file STOP that says flatten came, and an order that is still to be cancelled."""
+    node.bought("a", "0.02", 40000)
+    stop = protecting(node, amount="0.02")
+    node.take(events.StopFile(START, there=True, flatten=True))
+    return stop
+
+
+def test_what_a_file_began_is_called_off_when_the_file_goes() -> None:
+    node = ready()
+    stop = begun_by_a_file(node)
+    node.take(events.StopFile(START, there=False))
+    assert node.state.windup is None
+    assert sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED)))) == []
+    assert node.state.holdings["BTC/USD"].amount == D("0.02")
+
+
+def test_a_file_that_goes_calls_nothing_off_that_the_owner_wants_by_command() -> None:
+    node = ready()
+    stop = begun_by_a_file(node)
+    stops(node)
+    node.take(events.StopFile(START, there=False))
+    assert len(sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))) == 1
+
+
+def test_a_file_that_was_never_there_calls_nothing_off() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    stops(node, flatten=True)
+    node.take(events.StopFile(START, there=False))
+    assert node.state.windup is not None
