@@ -17,6 +17,7 @@ from node_agent.client import Clock, ServerAddress, SignedClient
 from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
 from node_agent.control import Control, StopWish
 from node_agent.core import events
+from node_agent.core.policy import NOTHING
 from node_agent.exchanges.paper import open_paper
 from node_agent.exchanges.port import Exchange
 from node_agent.journal import JOURNAL_FILE, Journal, Registration
@@ -63,9 +64,15 @@ async def run_node(
             "if that is what you want, start it with `node-agent run --live`",
         )
     owner_files = OwnerFiles(data_dir)
-    policy = load_policy(data_dir)
+    unreadable = None
+    try:
+        policy = load_policy(data_dir)
+    except ConfigError as error:
+        if stop_with is None:
+            raise
+        policy, unreadable = NOTHING, error.message  # to stop needs no limits
     interval = _INTERVALS[config.exchange.interval]
-    if config.node.mode == "live" and policy.max_data_age <= interval:
+    if config.node.mode == "live" and policy.max_data_age <= interval and stop_with is None:
         raise ConfigError(
             f"{data_dir / POLICY_FILE}: max_data_age: must be longer than a candle of {config.exchange.interval}",
             f"prices come with candles: with anything up to {interval.total_seconds():.0f} s they would all be too old",
@@ -73,6 +80,7 @@ async def run_node(
     redaction.configure(json=config.log.format == "json", level=config.log.level)
     vault = Vault.open(data_dir / VAULT_FILE, vault_key(config, environ))
     with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:
+        _see_that_its_books_are_of(config, data_dir, journal)
         clock = Clock(time.time, offset=int(journal.fact("clock_offset") or 0))
 
         def own_time() -> datetime:
@@ -87,8 +95,16 @@ async def run_node(
             mode=config.node.mode,
             clock=own_time,
             news=owner_files.news,
+            unreadable=unreadable,
         )
-        control = Control(data_dir, settle=runner.settle, state=lambda: runner.state, clock=own_time, end=runner.stop)
+        control = Control(
+            data_dir,
+            settle=runner.settle,
+            state=lambda: runner.state,
+            clock=own_time,
+            knows=journal.has_order,
+            end=runner.stop,
+        )
         runner.add("control socket", control.run)
         if stop_with is not None:
             reason = "stopped by the owner"
@@ -100,6 +116,18 @@ async def run_node(
             runner.attach(_uplink(data_dir, registration, journal, vault, clock, runner))
         journal.put_fact("run", {"started_at": format_time(own_time())})
         await runner.run()
+
+
+def _see_that_its_books_are_of(config: Config, data_dir: Path, journal: Journal) -> None:
+    """Positions and orders of play money are not those of a real account, nor one exchange's another's."""
+    node = journal.fact("node")
+    if node is None or (node["mode"], node["exchange"]) == (config.node.mode, config.exchange.name):
+        return
+    raise ConfigError(
+        f"this node has traded on {node['exchange']} ({node['mode']}), and {data_dir / CONFIG_FILE} says"
+        f" {config.exchange.name} ({config.node.mode}): its orders and positions are not there",
+        "make a new node in another directory: `node-agent init`",
+    )
 
 
 def strategies_of(config: Config) -> tuple[Strategy, ...]:

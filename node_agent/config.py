@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -26,6 +27,8 @@ from node_agent.vault import VaultKey
 from node_protocol.messages import parse_decimal
 from node_protocol.refusals import Malformed
 
+_LONGEST_FILE: Final = 1 << 20
+"""Bytes."""
 CONFIG_FILE: Final = "config.toml"
 POLICY_FILE: Final = "policy.toml"
 VAULT_FILE: Final = "vault.json"
@@ -166,6 +169,7 @@ def _commands(value: object) -> object:
 
 
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 24 * 3600)]
+SecondsOrZero = Annotated[int, Field(ge=0, le=10 * 365 * 24 * 3600)]
 Window = Annotated[str, AfterValidator(_window)]
 
 
@@ -187,12 +191,12 @@ class PolicyFile(Section):
     daily_loss: Money
     drawdown: Money
     price_collar: Fraction
-    max_signal_age: Annotated[int, Field(ge=0)]
+    max_signal_age: SecondsOrZero
     max_data_age: Seconds
     server_commands: Annotated[frozenset[str], BeforeValidator(_commands)]
     trading_hours: Annotated[tuple[Window, ...], Field(strict=False), AfterValidator(_not_twice)] = ()
     max_clock_drift: Seconds = 2
-    server_silence: Annotated[int, Field(ge=0)] = 0
+    server_silence: SecondsOrZero = 0
     on_server_silence: Literal["pause", "cancel_open", "flatten"] = "pause"
 
 
@@ -293,6 +297,9 @@ def passphrase_from(environ: Mapping[str, str]) -> SecretStr | None:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LONGEST_FILE:
+            raise ConfigError(f"cannot read {path}: it is no file, or larger than {_LONGEST_FILE >> 20} MiB")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if any((path.parent / each).exists() for each in (CONFIG_FILE, POLICY_FILE, VAULT_FILE)):
@@ -302,7 +309,7 @@ def _toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"there is no {path}", hint) from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, Unicode's, that of a number without an end
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
 

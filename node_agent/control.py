@@ -61,7 +61,8 @@ class StopWish:
 class Control:
     """Serves the owner's commands. The caller holds the data directory's lock.
 
-    `settle` has an event taken and written down, and gives the node as it is then; `end` ends the process in order.
+    `settle` has an event taken and written down, and gives the node as it is then; `knows` says of an order that is not
+    at hand whether it is in the journal; `end` ends the process in order.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Control:
         settle: Callable[[events.OwnerEvent], Awaitable[State]],
         state: Callable[[], State],
         clock: Callable[[], datetime],
+        knows: Callable[[str], bool] = lambda client_order_id: False,
         end: Callable[[str], None] = lambda reason: os.kill(os.getpid(), signal.SIGTERM),
     ) -> None:
         self._data_dir = data_dir
         self._settle = settle
         self._state = state
         self._clock = clock
+        self._knows = knows
         self._end = end
         self._clients: set[asyncio.Task[Any]] = set()
         self._asked: set[asyncio.Future[State]] = set()
@@ -96,6 +99,7 @@ class Control:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.current_task()
         if client is None or len(self._clients) >= _MOST_CLIENTS:
+            _Voice(writer).last({"error": "too many others are asking the node just now; ask again in a moment"})
             writer.close()
             return
         self._clients.add(client)
@@ -164,6 +168,9 @@ class Control:
         if known is not None:
             same = (known.side, known.symbol, known.type) == (request.side, request.symbol, request.type)
             voice.last({"order": facts.of_order(known), "known": True, "same": same})
+            return
+        if self._knows(client_order_id):
+            voice.last({"error": f"an order was placed under this id before, and ended: {client_order_id}"})
             return
         _, verdict = judge(before, wanted.order.exchange, request, self._clock())
         now = self._clock()

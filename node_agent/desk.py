@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar, assert_never
@@ -49,6 +50,9 @@ class Desk:
         self._exchange = exchange
         self._deliver = deliver
         self._clock = clock
+        self._began = time.monotonic()
+        self._lost: dict[str, float] = {}
+        """When a request came to nothing certain, by client order id and by a clock that nobody sets."""
 
     @property
     def name(self) -> str:
@@ -87,12 +91,13 @@ class Desk:
 
     async def markets(self) -> dict[str, Market]:
         """The exchange's markets, asked for until it answers."""
-        async for _ in _retries():
+        pauses = _Pauses()
+        while True:
             markets = await self._asked(self._exchange.markets())
             if not isinstance(markets, _Failed):
                 return dict(markets)
             _log.warning("the exchange tells no markets yet", reason=markets.reason)
-        return {}
+            await pauses.next()
 
     async def lookup(self, order: Order) -> Lookup:
         """What the exchange says about an order."""
@@ -121,17 +126,19 @@ class Desk:
 
         After a break, whatever may have been missed is asked for: every order of `live()`, and fills since its time.
         """
-        async for attempt in _retries():
-            if attempt:
-                await self._catch_up(*live())
+        pauses = _Pauses()
+        while True:
             try:
                 async for update in self._exchange.updates():
+                    pauses.begin_anew()
                     self._deliver(self._told(update))
                     await taken()
             except ExchangeError as error:
                 _log.warning("the exchange's stream broke", reason=str(error))
             else:
                 return
+            await pauses.next()
+            await self._catch_up(*live())
 
     async def survey(self) -> None:
         """Tell again and again what is open on the account, and how far our clock is ahead of the exchange's."""
@@ -152,6 +159,8 @@ class Desk:
         answer = await self._asked(self._exchange.create_order(request), acting=True)
         at = self._clock()
         if isinstance(answer, _Failed):
+            if answer.failure is Failure.UNKNOWN:
+                self._lost[request.client_order_id] = time.monotonic()
             self._deliver(events.SubmitFailed(at, request.client_order_id, answer.failure, answer.reason))
         else:
             self._deliver(events.OrderTold(at, answer))
@@ -170,10 +179,21 @@ class Desk:
 
     async def _lookup(self, client_order_id: str, symbol: str) -> Lookup:
         asked_at = self._clock()
+        surely_lost = self._surely_lost(client_order_id)
         answer = await self._asked(self._exchange.find_order(client_order_id, symbol))
         if isinstance(answer, _Failed):
             return Lookup(None, unsure=answer.reason, asked_at=asked_at)
+        if answer is None and not surely_lost:
+            return Lookup(None, unsure="what was sent may still arrive", asked_at=asked_at)
         return Lookup(answer, asked_at=asked_at)
+
+    def _surely_lost(self, client_order_id: str) -> bool:
+        """Whether what was sent cannot arrive any more. The core says the same by a clock that may be set meanwhile.
+
+        An earlier process sent nothing after this one began.
+        """
+        settles_within = self._exchange.conduct.settles_within.total_seconds()
+        return time.monotonic() - self._lost.get(client_order_id, self._began) >= settles_within
 
     async def _catch_up(self, orders: Iterable[Order], since: datetime | None) -> None:
         for fill in await self.fills_since(since):
@@ -211,11 +231,18 @@ class Desk:
                 assert_never(update)
 
 
-async def _retries() -> AsyncIterator[int]:
-    """Counts tries from 0, waiting longer before each."""
-    attempt = 0
-    while True:
-        yield attempt
-        longest = min(_FIRST_RETRY * 2.0**attempt, _LONGEST_RETRY)
-        await asyncio.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311  (so that nodes do not come all at once)
-        attempt = min(attempt + 1, 16)
+class _Pauses:
+    """Waits between tries: longer each time, by chance within that, so that nodes do not come all at once."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def begin_anew(self) -> None:
+        """Something came of a try: the next wait is the shortest again."""
+        self._failures = 0
+
+    async def next(self) -> None:
+        """Wait before the next try."""
+        longest = min(_FIRST_RETRY * 2.0**self._failures, _LONGEST_RETRY)
+        self._failures = min(self._failures + 1, 16)
+        await asyncio.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311  (no secret hangs on it)

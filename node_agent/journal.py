@@ -161,6 +161,10 @@ class Journal:
             commands=(row["id"] for row in self._all("SELECT id FROM commands WHERE state <> 'seen'")),
         )
 
+    def has_order(self, client_order_id: str) -> bool:
+        """Whether this order has been written down, however long ago."""
+        return bool(self._all("SELECT 1 FROM orders WHERE client_order_id = ?", client_order_id))
+
     def has_fill(self, fill: Fill) -> bool:
         """Whether this fill has been written down."""
         rows = self._all(

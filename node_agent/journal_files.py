@@ -66,13 +66,6 @@ def check(path: Path) -> Held:
         return _held(connection)
 
 
-def knows_order(path: Path, client_order_id: str) -> bool:
-    """Whether the journal has an order under this id, however long ago it ended. Raises JournalError."""
-    with closing(open_reader(path)) as connection, explained(path):
-        found = connection.execute("SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,))
-        return found.fetchone() is not None
-
-
 def _copied(path: Path, source: sqlite3.Connection, draft: Path, copy: sqlite3.Connection) -> Held:
     with explained(path):
         source.execute("SELECT 1 FROM facts").fetchone()

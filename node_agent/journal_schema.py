@@ -51,10 +51,15 @@ _MIGRATIONS: Final = (
     """
     DROP INDEX orders_by_market_time;
     UPDATE orders SET
-        market_at = coalesce(market_at, record ->> '$.created_at'),
-        record = json_remove(json_set(record,
-            '$.decided_at', record ->> '$.created_at',
-            '$.placed_at', coalesce(record ->> '$.market_at', record ->> '$.created_at')), '$.created_at');
+        market_at = coalesce(market_at, json_extract(record, '$.created_at')),
+        record = json_remove(
+            json_set(
+                record,
+                '$.decided_at', json_extract(record, '$.created_at'),
+                '$.placed_at', coalesce(json_extract(record, '$.market_at'), json_extract(record, '$.created_at'))
+            ),
+            '$.created_at'
+        );
     ALTER TABLE orders RENAME COLUMN market_at TO placed_at;
     CREATE INDEX orders_by_time ON orders (placed_at);
     """,
@@ -133,6 +138,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
             f"there is no journal at {path}", "make the node with `node-agent init`, or name its --data-dir"
         )
     with explained(path):
+        _see_that_the_log_is_there(path)  # before SQLite makes a new one in its place
         connection = _connect(f"file:{_quoted(path)}?mode=ro", sqlite3.Connection)
         try:
             _check_version(path, connection)
@@ -191,16 +197,22 @@ def _check_at_rest(path: Path) -> None:
             f"the journal {path} is empty: what it held is lost",
             "restore it from your backup; if this node has never run, remove its directory and make it again",
         )
-    if _mark(path).exists() and not log.exists():
+    _see_that_the_log_is_there(path)
+    beside = "" if log.exists() else "&immutable=1"
+    with closing(_connect(f"file:{_quoted(path)}?mode=ro{beside}", sqlite3.Connection)) as connection:
+        _check_version(path, connection)
+        see_that_it_is_sound(path, connection)
+
+
+def _see_that_the_log_is_there(path: Path) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    # Looked for twice, for a writer may begin or end meanwhile.
+    if not log.exists() and _mark(path).exists() and not log.exists():
         raise JournalError(
             f"the journal {path} is not whole: what was written last is in {log.name}, and that is gone",
             f"put {log.name} back; if this journal is a whole copy from your backup, remove {_mark(path).name}",
             "without either, cancel open orders at the exchange by hand",
         )
-    beside = "" if log.exists() else "&immutable=1"
-    with closing(_connect(f"file:{_quoted(path)}?mode=ro{beside}", sqlite3.Connection)) as connection:
-        _check_version(path, connection)
-        see_that_it_is_sound(path, connection)
 
 
 def see_that_it_is_sound(path: Path, connection: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ class OwnerFiles:
         if policy != self._policy:
             self._policy = policy
             yield self._read_policy(at)
-        stop = self._look(STOP_FILE)
+        stop = self._look(STOP_FILE, otherwise=self._stop or ())
         if stop != self._stop:
             self._stop = stop
             yield events.StopFile(at, there=bool(stop), flatten=bool(stop) and self._says_flatten())
@@ -42,14 +43,17 @@ class OwnerFiles:
 
     def _says_flatten(self) -> bool:
         try:
-            with (self._data_dir / STOP_FILE).open("rb") as file:
-                return file.read(_LONGEST).strip() == _FLATTEN
+            # Whatever lies there under this name, a pipe too: the node is not to wait for it.
+            with open(os.open(self._data_dir / STOP_FILE, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                return _FLATTEN in (file.read(_LONGEST) or b"").lower().split()
         except OSError:
             return False
 
-    def _look(self, name: str) -> tuple[int, ...]:
+    def _look(self, name: str, otherwise: tuple[int, ...] = ()) -> tuple[int, ...]:
         try:
             facts = (self._data_dir / name).stat()
-        except OSError:
+        except FileNotFoundError:
             return ()
+        except OSError:  # that it cannot be looked at does not say that it is gone
+            return otherwise
         return facts.st_ino, facts.st_size, facts.st_mtime_ns

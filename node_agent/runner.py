@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -54,7 +54,6 @@ _BEFORE_START: Final = (
     events.CancelFailed,
     events.OrderTold,
     events.LookedFor,
-    events.FillTold,
     events.Due,
     events.Stopping,
 )
@@ -115,8 +114,10 @@ class Runner:
         mode: str,
         clock: Callable[[], datetime],
         news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
+        unreadable: str | None = None,
     ) -> None:
-        """`news` says, whenever it is asked, what the owner changed since."""
+        """`news` says, whenever it is asked, what the owner changed since. `unreadable`: why there are no limits."""
+        self._unreadable = unreadable
         self._news = news
         self._journal = journal
         self._policy = policy
@@ -208,8 +209,6 @@ class Runner:
     async def _trade(self) -> None:
         missed = tuple(self._journal.commands_not_done())
         loop = asyncio.get_running_loop()
-        self._patient_until = loop.time() + _FIRST_PRICE_SECONDS
-        self._timers.add(loop.call_later(_FIRST_PRICE_SECONDS, self._take_early))
         if self._uplink is not None:
             self._watch("uplink", self._uplink.run())
         for name, work in self._extra:
@@ -217,10 +216,12 @@ class Runner:
         held = await self._held_until_started()
         if held is None:
             return
+        self._patient_until = loop.time() + _FIRST_PRICE_SECONDS
+        self._timers.add(loop.call_later(_FIRST_PRICE_SECONDS, self._take_early))
         if missed:
             self._take(events.CommandsArrived(missed, self._clock()))
-        for event in held:
-            self._take(event)
+        for item in held:
+            self._take(self._of_now(item))
         follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._journal.last_fill_at()))
         self._watch("market stream", follow, may_end=True)
         self._watch("survey of the account", self._desk.survey())
@@ -243,23 +244,38 @@ class Runner:
             if not getting.done():
                 getting.cancel()
                 continue
-            item = getting.result()
-            self._queue.task_done()
-            if isinstance(item, Exception):
-                raise item
-            event = item.event if isinstance(item, _Asked) else item
-            if isinstance(event, _BEFORE_START):
-                self._take(item)
-            else:
-                held.append(item)
+            self._take_or_hold(getting.result(), held)
+        while not self._queue.empty():
+            self._take_or_hold(self._queue.get_nowait(), held)
         if self._failure is not None:
             raise self._failure
-        if self._starting.cancelled():
+        if self._starting.cancelled() or self._stopping:
             return None
-        for event in self._starting.result():
-            self._take(event)
-        self._begun = True
+        self._begin(self._starting.result())
         return held
+
+    def _take_or_hold(self, item: CoreEvent | _Asked | Exception, held: list[CoreEvent | _Asked]) -> None:
+        self._queue.task_done()
+        event = item.event if isinstance(item, _Asked) else item
+        if isinstance(item, Exception) or isinstance(event, _BEFORE_START):
+            self._take(item)
+        else:
+            held.append(item)
+
+    def _begin(self, told: Iterable[CoreEvent]) -> None:
+        """What the owner changed while the exchange was asked goes first: what it told may have orders sent again."""
+        self._begun = True
+        for news in self._news(self._clock()):
+            if isinstance(news, events.PolicyRead):
+                self._policy, self._unreadable = news.policy, None
+            elif isinstance(news, events.PolicyUnreadable):
+                self._unreadable = news.reason
+            else:
+                self._step(news)
+        for event in told:
+            if isinstance(event, events.Started):
+                event = replace(event, policy=self._policy, unreadable=self._unreadable)  # noqa: PLW2901
+            self._step(event)
 
     async def _ask_at_start(self) -> list[CoreEvent]:
         markets = await self._desk.markets()
@@ -283,6 +299,12 @@ class Runner:
         )
         return [started] if open_orders is None else [started, open_orders]
 
+    def _of_now(self, item: CoreEvent | _Asked) -> CoreEvent | _Asked:
+        """What waited for the exchange at a start: it is judged by the time that it is now."""
+        if isinstance(item, _Asked):
+            return replace(item, event=replace(item.event, at=self._clock()))
+        return replace(item, at=self._clock())
+
     def _take(self, item: CoreEvent | _Asked | Exception) -> None:
         if isinstance(item, Exception):
             raise item
@@ -299,9 +321,13 @@ class Runner:
     def _step(self, event: CoreEvent) -> None:
         if isinstance(event, events.FillTold) and self._journal.has_fill(event.fill):
             return
-        if isinstance(event, events.CommandsArrived) and self._too_early():
-            self._early.append(event)
-            return
+        if isinstance(event, events.CommandsArrived):
+            if self._too_early():
+                self._early.append(event)
+                return
+            early, self._early = self._early, []
+            for before in early:
+                self._step(before)
         if isinstance(event, events.ClockCompared):
             self._journal.put_fact("line_to_exchange", {"ahead": event.ahead, **self._desk.rate_limits})
         state, wanted = step(self._state, event)
@@ -322,9 +348,8 @@ class Runner:
         return not priced and asyncio.get_running_loop().time() < self._patient_until
 
     def _take_early(self) -> None:
-        early, self._early = self._early, []
-        for event in early:
-            self.deliver(event)
+        if self._early:  # those that come behind are not to overtake them
+            self.deliver(events.CommandsArrived((), self._clock()))
 
     def _tell(self, told: Iterable[Event]) -> None:
         for event in told:
@@ -394,8 +419,8 @@ class Runner:
         if isinstance(error, JournalError):
             self._fail(error)
         elif error is not None:
-            _log.error("a part of the node died", part=name, exc_info=error)
             self._fail(NodeFailed(f"the {name} died: {type(error).__name__}: {error}"))
+            _log.error("a part of the node died", part=name, exc_info=error)
         elif not may_end and not self._stopping:
             self._fail(NodeFailed(f"the {name} ended by itself"))
 

@@ -35,12 +35,15 @@ def said() -> Iterator[None]:
         raise CliError(error.message, *error.hints) from error
 
 
-def answer(data_dir: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The last line of what a running node answers. Raises NotRunning, ControlError, CliError for a refusal."""
+def answer(data_dir: Path, request: Mapping[str, Any], *hints: str) -> dict[str, Any]:
+    """The last line of what a running node answers; `hints` are for one that has not come to it yet.
+
+    Raises NotRunning, ControlError, CliError for a refusal.
+    """
     *_, last = ask(data_dir, request)
     if "error" in last:
         hint = "it does it when its exchange has told how things stand; `node-agent status` shows what holds"
-        raise CliError(last["error"], *((hint,) if last.get("pending") else ()))
+        raise CliError(last["error"], *((hint, *hints) if last.get("pending") else ()))
     return last
 
 

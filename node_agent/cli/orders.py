@@ -15,10 +15,8 @@ from node_agent import at_rest, facts
 from node_agent.cli import asked, hand, options, words
 from node_agent.cli.errors import CliError
 from node_agent.config import load
-from node_agent.control_line import NotRunning
-from node_agent.core.ids import order_of_owner
+from node_agent.control_line import ControlError, NotRunning
 from node_agent.journal import JOURNAL_FILE, Journal
-from node_agent.journal_files import knows_order
 
 _ENDED_OTHERWISE: Final = ("filled", "expired", "rejected", "refused")
 
@@ -72,11 +70,13 @@ def place(data_dir: Path, token: str | None, as_json: bool, exchange: str | None
         wanted = asked.asked(exchange=exchange or load(data_dir, os.environ).exchange.name, **named)
         request = {"request": "place", "order": wanted.model_dump(mode="json", exclude_none=True)}
         token = token or secrets.token_hex(16)
-        _see_that_it_is_new(data_dir, token)
+        again = f"it may have been placed: ask again with `--id {token}`, which does not double it"
         try:
-            became = hand.answer(data_dir, {**request, "token": token})
+            became = hand.answer(data_dir, {**request, "token": token}, again)
         except NotRunning as error:
             raise CliError("orders are placed while the node runs alone, and it does not", *error.hints) from None
+        except ControlError as error:
+            raise CliError(error.message, again) from None
     order = became["order"]
     if became["known"] and not as_json:
         click.echo(f"placed before: {words.of_order(order)}")
@@ -160,16 +160,6 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"  {words.of_foreign(order)}"
     if not found["running"]:
         yield "the node does not run: this is what it knew last"
-
-
-def _see_that_it_is_new(data_dir: Path, token: str) -> None:
-    """An order that ended long ago is in the journal alone: a node that runs keeps the latest at hand."""
-    with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
-        client_order_id = order_of_owner(str(journal.fact("origin")), token)
-        at_hand = journal.restore().orders
-    if client_order_id in at_hand or not knows_order(data_dir / JOURNAL_FILE, client_order_id):
-        return
-    raise CliError(f"an order was placed under this id before, and ended: {client_order_id}", "name it by another --id")
 
 
 def _see_that_it_was_taken(order: dict[str, Any], detail: str | None) -> None:

@@ -26,8 +26,8 @@ def pause(data_dir: Path, reason: str, as_json: bool) -> None:
     It outlives a restart. A node that does not run is paused all the same, from its next start on. Asking twice changes
     nothing. To have open orders cancelled as well: `node-agent stop --cancel-open`.
     """
-    if not 1 <= len(reason) <= 200:
-        raise click.UsageError("--reason takes 1 to 200 characters")
+    if not 1 <= len(reason) <= 200 or not reason.isprintable():
+        raise click.UsageError("--reason takes one line of 1 to 200 characters that can be printed")
     with hand.said():
         event = events.OwnerPaused(datetime.now(UTC), reason)
         holds = hand.settled(data_dir, {"request": "pause", "reason": reason}, event)

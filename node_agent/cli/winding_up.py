@@ -139,6 +139,7 @@ def _watch(data_dir: Path, progress: Progress, deadline: float | None, over: thr
         except NotRunning:
             if deadline is None or time.monotonic() < deadline:
                 continue
+            os.kill(os.getpid(), signal.SIGTERM)
         except ControlError:
             return
         except CliError:

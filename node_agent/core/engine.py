@@ -161,7 +161,11 @@ def _start(turn: Turn, event: events.Started) -> None:
     turn.fact("markets", memory.markets(turn.state))
     turn.fact("node", {"version": event.version, "mode": event.mode, "exchange": event.exchange})
     turn.report("node.started", version=event.version, mode=event.mode)
-    _take_policy(turn, event.policy)
+    if event.unreadable is None:
+        _take_policy(turn, event.policy)
+    else:
+        turn.change(policy=event.policy)
+        pause(turn, POLICY_UNREADABLE, by="rule", reason=event.unreadable)
     own_no_more_than_is_held(turn)
     for fill in event.fills:
         take_fill(turn, fill)

@@ -63,6 +63,8 @@ class Started:
     reports_to_server: bool = False
     server_ahead: timedelta = timedelta(0)
     """How far the server's clock is ahead of ours, as last learnt."""
+    unreadable: str | None = None
+    """Why the owner's limits, which were read, cannot be any more; None when they can."""
 
 
 @dataclass(frozen=True, slots=True)

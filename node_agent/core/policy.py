@@ -126,14 +126,15 @@ NOTHING = Policy(
     max_total_notional=Decimal(0),
     orders_per_minute=0,
     orders_per_day=0,
-    daily_loss=Decimal(0),
-    drawdown=Decimal(0),
+    daily_loss=Decimal(10) ** 30,
+    drawdown=Decimal(10) ** 30,
     price_collar=Decimal(0),
     max_signal_age=timedelta(0),
     max_data_age=timedelta(0),
     server_commands=frozenset(),
 )
-"""Allows nothing: what holds until the owner's limits have been read."""
+"""Allows nothing: what holds until the owner's limits have been read. By it no loss is too large, for that would last a
+day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ def go_on(turn: Turn) -> None:
 
 def _close(turn: Turn, windup: Windup, symbol: str, amount: Decimal) -> None:
     market = turn.state.markets.get(symbol)
-    if market is None or turn.at < windup.next_try_at.get(symbol, turn.at):
+    # A clock that was set back makes nobody wait for longer than the longest pause.
+    if market is None or 0.0 < (windup.next_try_at.get(symbol, turn.at) - turn.at).total_seconds() <= _LONGEST_PAUSE:
         return
     attempt = windup.attempts.get(symbol, 0) + 1
     pause = timedelta(seconds=min(2.0 ** min(attempt, 10), _LONGEST_PAUSE))

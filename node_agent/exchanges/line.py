@@ -34,7 +34,9 @@ _PAUSE_SECONDS: Final = 60.0
 _BAN_SECONDS: Final = 120.0
 """The same, when it has banned us: the shortest of Binance's bans."""
 _LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-"""Binance's longest. One that is remembered to last longer was told to a clock that was wrong."""
+"""Binance's longest. One that is remembered to last longer was told to a clock that was wrong, or is no ban."""
+_NO_TIME: Final = 1 << 42
+"""Milliseconds since 1970, in the year 2109."""
 _SOON: Final = 1.0
 """Within so many seconds the clock is not measured again, whatever the exchange says of our time."""
 _MOST_WORDS: Final = 200
@@ -149,7 +151,7 @@ class Line:
             return self.offset
         began, began_at = time.monotonic(), time.time()
         try:
-            theirs = await self._asked(int, "fetch_time")
+            theirs = await self._asked(_milliseconds, "fetch_time")
         except ExchangeError:
             if self.offset is None:
                 raise
@@ -303,6 +305,7 @@ class Line:
         ahead = self.offset or 0.0
         otherwise = _BAN_SECONDS if answer.status == 418 else _PAUSE_SECONDS
         until = ban_ends(now - ahead, answer.headers, answer.message, otherwise=otherwise) + ahead
+        until = min(until, now + _LONGEST_BAN_SECONDS)
         self._limiter.ban(until)
         return until
 
@@ -327,6 +330,13 @@ def _unknown(acts: bool) -> type[ExchangeError]:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def _milliseconds(raw: Any) -> int:
+    """A time of this century or so. Raises ValueError for what no clock tells."""
+    if not 0 < int(raw) < _NO_TIME:
+        raise ValueError("no time")
+    return int(raw)
 
 
 def _time(seconds: float) -> datetime:

@@ -7,7 +7,8 @@ that is seen, and asked for where it is not known.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -267,9 +268,10 @@ class SpotExchange:
         return trades
 
     async def _trades(self, raws: Iterable[Any]) -> Sequence[Trade]:
-        ordered = sorted(raws, key=lambda raw: (raw["timestamp"], int(raw["id"])))
-        await self._learn({str(raw["order"]) for raw in ordered})
-        return [Trade(str(raw["order"]), fill_of(raw, self._client_ids[str(raw["order"])])) for raw in ordered]
+        with _legible():
+            ordered = sorted(raws, key=lambda raw: (raw["timestamp"], int(raw["id"])))
+            await self._learn({str(raw["order"]) for raw in ordered})
+            return [Trade(str(raw["order"]), fill_of(raw, self._client_ids[str(raw["order"])])) for raw in ordered]
 
     async def _learn(self, order_ids: set[str]) -> None:
         """Have the client order id of each of these orders."""
@@ -312,7 +314,17 @@ def _exact(amount: Decimal | None) -> str:
 
 
 def _last_id(page: Sequence[Any]) -> int:
-    return max(int(raw["id"]) for raw in page)
+    with _legible():
+        return max(int(raw["id"]) for raw in page)
+
+
+@contextmanager
+def _legible() -> Iterator[None]:
+    """Turns what reading an answer raises that is not as it should be into an error of the port."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise ExchangeUnavailable(f"an answer that cannot be read ({type(error).__name__})") from None
 
 
 def _timeframe(timeframes: Mapping[str, Any], interval: timedelta) -> str:
