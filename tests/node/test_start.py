@@ -1,0 +1,293 @@
+"""A start: what was left goes on by the owner's word of now, and what had to wait is judged by the time of now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.core import events
+from node_agent.core.events import CoreEvent
+from node_agent.core.ids import order_of_command
+from node_agent.core.market import ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.orders import OrderState
+from node_agent.core.policy import NOTHING, Policy
+from node_agent.exchanges.port import ExchangeUnavailable
+from node_agent.journal import JOURNAL_FILE, Journal
+from node_agent.owner_files import OwnerFiles
+from node_agent.runner import Runner
+from node_protocol.messages import Command, Event
+from tests.node.kept import kept, resting
+from tests.node.shop import Shop
+from tests.node.until import becomes
+from tests.node.values import LIMITS, candle, fill, limits
+
+pytestmark = pytest.mark.asyncio
+
+BY_HAND = OrderRequest("0" * 32, "BTC/USD", Side.BUY, OrderType.MARKET, D("0.01"))
+
+
+class Starting:
+    """A node whose exchange is away, until it is let come back, and whose clock can be set."""
+
+    def __init__(self, path: Path, candles: list[Any], news: Callable[[datetime], Iterable[CoreEvent]], policy: Policy):
+        self.shop = Shop(":memory:", candles)
+        self.shop.around = self._away
+        self.journal = Journal.open(path / JOURNAL_FILE)
+        self.is_back = asyncio.Event()
+        self.ahead = timedelta(0)
+        self.names = 0
+        self.runner = Runner(
+            journal=self.journal,
+            exchange=self.shop,
+            policy=policy,
+            strategies=(),
+            version="0.1.0",
+            mode="paper",
+            clock=self.clock,
+            news=news,
+        )
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    async def _away(self, what: str) -> None:
+        if what == "before markets":
+            await self.is_back.wait()
+
+    def command(self, type_: str = "order.place", **data: Any) -> Command:
+        """The server's command arrives, good for five minutes."""
+        self.names += 1
+        order = {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "market", "amount": "0.01"}
+        now = self.clock()
+        fields = data if type_ != "order.place" else order | data
+        ends = now + timedelta(minutes=5)
+        command = Command(id=f"cmd_{self.names}", issued_at=now, expires_at=ends, type=type_, data=fields)
+        self.journal.record_answer(ticket="t", acked_through=0, commands=[command], at=now)
+        self.runner.deliver(events.CommandsArrived((command,), now))
+        return command
+
+    @property
+    def events(self) -> list[Event]:
+        return self.journal.pending_events(limit=-1)
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    async def taken(self) -> None:
+        """All that was delivered before was looked at."""
+        await self.runner.settle(events.OwnerPaused(self.clock(), "so"))
+        await self.runner.settle(events.OwnerResumed(self.clock()))
+
+
+@asynccontextmanager
+async def starting(
+    path: Path,
+    candles: Iterable[Any] = (candle(0, 40000),),
+    news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
+    policy: Policy = LIMITS,
+) -> AsyncIterator[Starting]:
+    node = Starting(path, list(candles), news, policy)
+    task = asyncio.create_task(node.runner.run())
+    try:
+        yield node
+        node.runner.stop("the test is over")
+        await task
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        node.journal.close()
+
+
+async def waiting_order(path: Path) -> None:
+    """A life that left a market order, which never reached the exchange."""
+    async with starting(path) as node:
+
+        async def down(what: str) -> None:
+            if what == "before create":
+                raise ExchangeUnavailable("503")
+
+        node.shop.around = down
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.prices, "a price")
+        node.command()
+        await becomes(lambda: [each for each in node.runner.state.live if each.state is OrderState.ACCEPTED], "it")
+    assert node.shop.asked
+
+
+# The owner's word of now.
+
+
+async def test_what_a_start_would_send_again_is_not_sent_under_a_stop_file(tmp_path: Path) -> None:
+    await waiting_order(tmp_path)
+    (tmp_path / "STOP").touch()
+    async with starting(tmp_path, news=OwnerFiles(tmp_path).news) as node:
+        node.is_back.set()
+        await becomes(lambda: node.types.count("node.started") == 2, "the second start")
+        assert node.runner.state.live == []
+    assert node.shop.asked == []
+
+
+async def test_nor_under_limits_that_were_changed_while_the_exchange_was_away(tmp_path: Path) -> None:
+    await waiting_order(tmp_path)
+    told: list[CoreEvent] = []
+
+    def news(at: datetime) -> Iterable[CoreEvent]:
+        while told:
+            yield told.pop()
+
+    async with starting(tmp_path, news=news) as node:
+        told.append(events.PolicyRead(node.clock(), limits(symbols=frozenset())))
+        node.is_back.set()
+        await becomes(lambda: node.types.count("node.started") == 2, "the second start")
+        assert "policy.changed" in node.types
+    assert node.shop.asked == []
+
+
+async def test_nor_when_they_cannot_be_read_any_more(tmp_path: Path) -> None:
+    await waiting_order(tmp_path)
+    told: list[CoreEvent] = []
+
+    def news(at: datetime) -> Iterable[CoreEvent]:
+        while told:
+            yield told.pop()
+
+    async with starting(tmp_path, news=news) as node:
+        told.append(events.PolicyUnreadable(node.clock(), "half a line"))
+        node.is_back.set()
+        await becomes(lambda: node.types.count("node.started") == 2, "the second start")
+        assert list(node.runner.state.pauses) == ["policy_unreadable"]
+        assert "policy.changed" not in node.types
+    assert node.shop.asked == []
+
+
+async def test_a_start_without_limits_changes_none_and_halts_for_no_loss(tmp_path: Path) -> None:
+    """As `stop --flatten` begins where policy.toml cannot be read."""
+    node = kept(tmp_path)
+    entry = resting(node, "a", amount="0.02")
+    before = node.state.policy_digest
+    node.restart(policy=NOTHING, unreadable="half a line", lookups={})
+    node.fill(entry, "t1", 39000, D("0.01"))
+    node.tick(1, 30000)
+    assert list(node.state.pauses) == ["policy_unreadable"]
+    assert node.state.policy_digest == before
+
+
+async def test_a_stop_that_comes_just_as_the_start_ends_ends_the_node(tmp_path: Path) -> None:
+    async with starting(tmp_path) as node:
+        told = node.shop.open_orders
+
+        async def told_at_last() -> Any:
+            asyncio.get_running_loop().call_soon(node.runner.stop, "SIGTERM")
+            return await told()
+
+        node.shop.open_orders = told_at_last  # type: ignore[method-assign]
+        node.is_back.set()
+        await becomes(lambda: node.shop.closed, "the end")
+    assert node.runner.state.stopping
+
+
+# The time of now.
+
+
+OLD_PRICES = limits(max_data_age=timedelta(days=999))
+
+
+async def priced(path: Path) -> None:
+    """A life that left a price."""
+    async with starting(path) as node:
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.prices, "a price")
+
+
+async def test_a_command_that_expired_while_the_exchange_was_away_is_not_carried_out(tmp_path: Path) -> None:
+    await priced(tmp_path)
+    async with starting(tmp_path, policy=OLD_PRICES) as node:
+        await node.taken()
+        node.command()
+        await node.taken()
+        node.ahead = timedelta(minutes=6)
+        node.is_back.set()
+        await becomes(node.journal.done_commands, "the command")
+        assert "command.expired" in node.types
+    assert node.shop.asked == []
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(0, "filled"), (2, "refused")])
+async def test_an_order_by_hand_waits_for_the_exchange_for_a_minute(tmp_path: Path, minutes: int, state: str) -> None:
+    await priced(tmp_path)
+    async with starting(tmp_path, policy=OLD_PRICES) as node:
+        now = node.clock()
+        wish = events.OwnerWants(now, "paper", BY_HAND, asked_at=now)
+        asking = asyncio.create_task(node.runner.settle(wish))
+        await node.taken()
+        node.ahead = timedelta(minutes=minutes)
+        node.is_back.set()
+        await asking
+        await becomes(lambda: f"order.{state}" in node.types or "intent.refused" in node.types, "the order")
+        order = node.runner.state.orders[BY_HAND.client_order_id]
+        assert order.state == state
+        assert order.reason == (None if state == "filled" else "expired")
+
+
+async def test_a_fill_that_comes_before_the_limits_are_known_waits_for_them(tmp_path: Path) -> None:
+    """By no limits every loss would be too much, and by no rules no fee is in the base currency."""
+    async with starting(tmp_path, [candle(0, 40000), candle(1, 38900)]) as node:
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.prices.get("BTC/USD") == 38900, "the second price")
+        placed = node.command(type="limit", price="38000", amount="0.02")
+        await becomes(lambda: "order.open" in node.types, "the order")
+    name = order_of_command(placed.id)
+    async with starting(tmp_path, []) as node:
+        order = ExchangeOrder(name, "x1", "BTC/USD", ExchangeStatus.OPEN, D("0.02"), D("0.01"))
+        node.shop._keep(order)
+        made = replace(fill(BY_HAND, "t9", 38000, D("0.01"), D("0.00001")), client_order_id=name, fee_currency="BTC")
+        await node.runner.settle(events.OwnerCancels(node.clock(), name))
+        node.runner.deliver(events.FillTold(node.clock(), made))
+        await node.taken()
+        assert "trade" not in node.types
+        node.is_back.set()
+        await becomes(lambda: "trade" in node.types, "the fill")
+        assert node.runner.state.pauses == {}
+        assert node.runner.state.holdings["BTC/USD"].amount == D("0.00999")
+
+
+# The first price.
+
+
+async def test_commands_that_wait_for_the_first_price_are_not_overtaken(tmp_path: Path) -> None:
+    async with starting(tmp_path, []) as node:
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.markets, "the start")
+        placed = node.command()
+        await node.taken()
+        node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
+        node.command("order.cancel", client_order_id=order_of_command(placed.id))
+        await becomes(lambda: "order.submitting" in node.types, "the order")
+        await node.taken()
+        assert "command.refused" not in node.types
+
+
+async def test_a_slow_start_leaves_the_market_its_time_to_tell_a_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node_agent.runner._FIRST_PRICE_SECONDS", 0.3)
+    async with starting(tmp_path, []) as node:
+        node.command()
+        await node.taken()
+        passed = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.4, passed.set)
+        await passed.wait()
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.markets, "the start")
+        node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
+        await becomes(lambda: "order.filled" in node.types, "the order")
