@@ -245,4 +245,8 @@ class _Pauses:
         """Wait before the next try."""
         longest = min(_FIRST_RETRY * 2.0**self._failures, _LONGEST_RETRY)
         self._failures = min(self._failures + 1, 16)
-        await asyncio.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311  (no secret hangs on it)
+        await _wait(longest * (0.5 + random.random() / 2))  # noqa: S311  (no secret hangs on it)
+
+
+async def _wait(seconds: float) -> None:
+    await asyncio.sleep(seconds)

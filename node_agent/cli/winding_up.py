@@ -117,8 +117,8 @@ def _run_for_it(data_dir: Path, progress: Progress, deadline: float | None) -> N
 
     if not progress.as_json:
         click.echo("the node does not run: it runs now, for just this")
-    over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(data_dir, progress, deadline, over), daemon=True)
+    over, late = threading.Event(), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(data_dir, progress, deadline, over, late), daemon=True)
     watcher.start()
     try:
         asyncio.run(run_node(data_dir, os.environ, speed=None, live=True, stop_with=StopWish(flatten=progress.flatten)))
@@ -126,24 +126,33 @@ def _run_for_it(data_dir: Path, progress: Progress, deadline: float | None) -> N
         raise CliError(error.message, *error.hints) from error
     except NotRegistered as error:
         raise CliError(str(error), "register it again with `node-agent register --replace`") from error
+    except KeyboardInterrupt:
+        if late.is_set():  # before the node had come so far as to end by itself
+            raise progress.out_of_time() from None
+        raise
     finally:
         over.set()
         watcher.join(_ENDS_WITHIN)
 
 
-def _watch(data_dir: Path, progress: Progress, deadline: float | None, over: threading.Event) -> None:
-    """Beside the node: shows how far it is, and ends it when the owner waits no longer."""
+def _watch(
+    data_dir: Path, progress: Progress, deadline: float | None, over: threading.Event, late: threading.Event
+) -> None:
+    """Beside the node: shows how far it is, and ends it when the owner waits no longer: it is `late` then."""
     while not over.wait(hand.BETWEEN_SECONDS):
         try:
             _follow(data_dir, progress, deadline)
         except NotRunning:
             if deadline is None or time.monotonic() < deadline:
                 continue
-            os.kill(os.getpid(), signal.SIGTERM)
         except ControlError:
             return
         except CliError:
-            os.kill(os.getpid(), signal.SIGTERM)
+            pass
+        else:
+            return
+        late.set()
+        os.kill(os.getpid(), signal.SIGTERM)
         return
 
 

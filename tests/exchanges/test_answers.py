@@ -22,7 +22,10 @@ from node_agent.exchanges.port import (
     OutcomeUnknown,
     RateLimited,
 )
+from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
+from tests.binance.process import BinanceProcess
+from tests.exchanges.opening import at_market
 from tests.exchanges.stub import Stub
 
 pytestmark = pytest.mark.asyncio
@@ -261,3 +264,46 @@ async def test_requests_carry_nothing_of_a_broker_and_say_who_asks() -> None:
     }
     assert b"user-agent: trading-node/" in head.lower()
     assert b"x-" not in body.lower()
+
+
+TRADE = {"symbol": "BTCUSDT", "id": 1, "orderId": 1, "price": "1", "qty": "1", "quoteQty": "1", "time": 1767603600000}
+
+
+@pytest.mark.parametrize(
+    "trades",
+    [[{}], [{**TRADE, "id": None}], [{**TRADE, "orderId": None}], [{**TRADE, "id": "x", "orderId": "x"}], [None]],
+    ids=["empty", "no id", "no order", "letters", "nothing"],
+)
+async def test_rubbish_among_trades_is_an_answer_that_cannot_be_read(
+    exchange: SpotExchange, binance: BinanceProcess, monkeypatch: pytest.MonkeyPatch, trades: list[Any]
+) -> None:
+    """And not the end of the node."""
+    await exchange.create_order(at_market())
+    fetch = exchange._line._client.fetch
+
+    async def fetched(url: str, *rest: Any) -> Any:
+        return trades if "myTrades" in url else await fetch(url, *rest)
+
+    monkeypatch.setattr(exchange._line._client, "fetch", fetched)
+    with pytest.raises(ExchangeUnavailable):
+        await exchange.fills_since(None)
+
+
+@pytest.mark.parametrize("told", [0, -1, 10**18])
+async def test_a_time_that_is_none_is_not_measured(told: int) -> None:
+    async with Stub(200, json.dumps({"serverTime": told})) as stub:
+        line = line_to(stub.url)
+        with pytest.raises(ExchangeUnavailable):
+            await line.measure(least_age=0.0)
+        assert line.offset is None
+        await line.close()
+
+
+async def test_a_ban_without_an_end_ends() -> None:
+    async with Stub(429, said(-1003, "Too much."), {"Retry-After": "9" * 12}) as stub:
+        line = line_to(stub.url)
+        banned = await fault(line)
+        assert isinstance(banned, RateLimited)
+        assert (banned.until - datetime.now(UTC)).days <= 3
+        assert line.rate_limits["banned_until"]
+        await line.close()

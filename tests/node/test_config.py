@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -126,3 +127,41 @@ def test_there_is_no_default_key(data_dir: Path, tmp_path: Path) -> None:
     found = passphrase_from({"NODE_VAULT_PASSPHRASE_FILE": str(tmp_path / "passphrase")})
     assert found is not None
     assert found.get_secret_value() == "correct horse battery"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_signal_age = 99999999999999",
+        "max_signal_age = 1" + "0" * 5000,
+        "server_silence = 9223372036854775807",
+        "x = " + "[" * 3000,
+        "\ud800".encode("utf-16-le", "surrogatepass").decode("latin-1"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_whatever_the_limits_say_is_limits_or_one_mistake(data_dir: Path, text: str) -> None:
+    """An error of another kind would end the node that reads them, and the command that stops it."""
+    path = data_dir / "policy.toml"
+    key = text.partition(" ")[0]
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{key} ")]
+    path.write_text("\n".join([text, *kept]))
+    with pytest.raises(ConfigError, match=r"policy\.toml"):
+        load_policy(data_dir)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "too large"])
+def test_limits_that_are_no_file_are_not_waited_for(data_dir: Path, kind: str) -> None:
+    path = data_dir / "policy.toml"
+    text = path.read_text()
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text(text + "#" * (1 << 20))
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_policy(data_dir)

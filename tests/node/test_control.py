@@ -39,6 +39,7 @@ class Served:
         self.node = ready()
         self.taken: list[events.OwnerEvent] = []
         self.ended: list[str] = []
+        self.written: set[str] = set()
         self.away = False
         self.busy = asyncio.Event()
         self.busy.set()
@@ -47,6 +48,7 @@ class Served:
             settle=self.settle,
             state=lambda: self.node.state,
             clock=lambda: self.node.now,
+            knows=self.written.__contains__,
             end=self.ended.append,
         )
 
@@ -289,6 +291,19 @@ async def test_an_order_by_hand_is_one_order_for_one_token(tmp_path: Path) -> No
         other = await served.last(request="place", order={**ORDER, "side": "sell"}, token="one")
         assert (other["known"], other["same"]) == (True, False)
         assert len(served.taken) == 1
+
+
+async def test_an_order_that_ended_too_long_ago_to_be_at_hand_is_no_new_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        served.written.add(order_of_owner(served.node.state.origin, "old"))
+        assert "placed under this id before" in (await served.last(request="place", order=ORDER, token="old"))["error"]
+        assert served.taken == []
+
+
+async def test_one_client_too_many_is_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node_agent.control._MOST_CLIENTS", 0)
+    async with serving(tmp_path) as served:
+        assert "ask again in a moment" in (await served.last(request="orders"))["error"]
 
 
 async def test_the_owner_s_limits_hold_for_the_owner_s_hand(tmp_path: Path) -> None:

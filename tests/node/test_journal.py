@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from node_agent.core.effects import Append
 from node_agent.core.market import ExchangeStatus
 from node_agent.core.outbox import Report, numbered
 from node_agent.journal import Journal, JournalError, JournalMissing, Registration
-from node_agent.journal_schema import VERSION
+from node_agent.journal_schema import _MIGRATIONS, VERSION
 from node_protocol.messages import Command
 from tests.node.values import START, Node, candle, command, fill, place, told
 
@@ -30,6 +32,34 @@ REGISTRATION = Registration(
     ticket="0." + "A" * 22,
     registered_at=START,
 )
+
+V1_ORDER: dict[str, object] = {
+    "client_order_id": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "exchange": "paper",
+    "symbol": "BTC/USD",
+    "side": "buy",
+    "type": "limit",
+    "amount": "0.01",
+    "price": "39000",
+    "stop_price": None,
+    "time_in_force": "gtc",
+    "reduce_only": False,
+    "created_at": "2026-01-05T09:00:07Z",
+    "wanted_until": "2026-01-05T09:01:07Z",
+    "market_at": "2026-01-05T09:00:00Z",
+    "command_id": None,
+    "strategy": None,
+    "state": "open",
+    "filled": "0",
+    "filled_quote": "0",
+    "trade_ids": [],
+    "exchange_order_id": None,
+    "reason": None,
+    "told": None,
+    "cancel_wanted": False,
+    "lost_at": None,
+    "tries": 0,
+}
 
 
 @pytest.fixture
@@ -273,3 +303,32 @@ def test_a_journal_that_is_only_being_made_is_not_read(path: Path) -> None:
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no such file or directory"):
         Journal.open(tmp_path / "nowhere" / "journal.sqlite3")
+
+
+@pytest.mark.parametrize("how", ["open", "open_read_only"])
+def test_a_log_that_was_lost_is_noticed_by_whoever_opens_the_journal(path: Path, tmp_path: Path, how: str) -> None:
+    """A reader that made a new one in its place would hide it from the node's next start."""
+    journal = Journal.open(path)
+    journal.append(notes(journal, 1))
+    there = tmp_path / "there"
+    there.mkdir()
+    for name in (path.name, f"{path.name}-open"):
+        (there / name).write_bytes(path.with_name(name).read_bytes())
+    journal.close()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="is not whole"):
+            getattr(Journal, how)(there / path.name)
+
+
+def test_an_order_of_the_first_version_is_read_by_this_one(path: Path) -> None:
+    """What it did not know is what it was then: decided and placed at one time."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_MIGRATIONS[0])
+        row = ("a" * 32, "2026-01-05T09:00:00.000Z", json.dumps(V1_ORDER))
+        connection.execute("INSERT INTO orders VALUES (?, 0, ?, ?)", row)
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    with Journal.open(path) as journal:
+        (order,) = journal.open_orders()
+        assert (order.decided_at, order.placed_at) == (START + timedelta(seconds=7), START)
+        assert journal.restore().placed == (START,)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -287,6 +290,63 @@ def test_the_owner_s_limits_refuse_the_owner_s_hand(node: NodeDir) -> None:
     assert "while the node runs alone" in refused(node, "orders", "place", *RESTING)
     assert "while the node runs alone" in refused(node, "orders", "cancel", "f" * 32)
     assert "while the node runs alone" in refused(node, "orders", "give-up", "f" * 32)
+
+
+def test_an_order_whose_answer_is_lost_is_asked_for_again_by_its_id(node: NodeDir) -> None:
+    """Without the id it would be another order."""
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(node.path / SOCKET_FILE))
+        dying.listen()
+
+        def takes_it_and_dies() -> None:
+            client, _ = dying.accept()
+            asked.append(client.recv(4096))
+            client.close()
+
+        taking = threading.Thread(target=takes_it_and_dies)
+        taking.start()
+        done = node_agent("orders", "place", *MARKET, "--data-dir", node.path)
+        taking.join(WITHIN)
+    assert "ended before it had answered" in told(done, 1)
+    token = json.loads(asked[0])["token"]
+    assert f"ask again with `--id {token}`" in done.stderr
+    assert "do it again" not in done.stderr
+
+
+@pytest.mark.parametrize("reason", ["", "two\nlines", "a\x07bell", "\udcff", "x" * 201])
+def test_a_reason_that_is_no_line_is_wrong_usage(node: NodeDir, reason: str) -> None:
+    done = node_agent("pause", "--data-dir", node.path, "--reason", reason)
+    assert done.returncode == 2
+    assert "--reason takes one line" in done.stderr
+    assert rules(node) == []
+
+
+def test_to_stop_needs_no_limits(node: NodeDir) -> None:
+    with running(node):
+        facts(node, "orders", "place", *MARKET)
+        does(node, "stop")
+    digest = node.status()["limits_digest"]
+    (node.path / "policy.toml").write_text("max_order_notional = ")
+    assert "policy.toml" in refused(node, "run", code=2)
+    does(node, "stop", "--flatten")
+    left = node.status()
+    assert (left["open_orders"], left["positions"], left["limits_digest"]) == ([], {}, digest)
+    assert sorted(rules(node)) == ["policy_unreadable", "stopped_by_owner"]
+
+
+def test_the_books_of_play_money_do_not_go_on_at_an_exchange(node: NodeDir) -> None:
+    with running(node):
+        pass
+    config = node.path / "config.toml"
+    text = config.read_text().replace('mode = "paper"', 'mode = "live"').replace('name = "paper"', 'name = "binance"')
+    config.write_text(
+        re.sub(r"(?ms)^\[paper\].*?(?=^\[strategy\])", "", text).replace(
+            'symbol = "BTC/USD"', 'symbol = "BTC/USD"\nurl = "http://127.0.0.1:1"'
+        )
+    )
+    done = node_agent("run", "--live", "--data-dir", node.path)
+    assert "has traded on paper (paper)" in told(done, 2)
 
 
 @pytest.mark.parametrize(

@@ -507,3 +507,12 @@ def test_a_file_that_was_never_there_calls_nothing_off() -> None:
     stops(node, flatten=True)
     node.take(events.StopFile(START, there=False))
     assert node.state.windup is not None
+
+
+def test_a_clock_that_is_set_back_does_not_hold_up_the_next_exit() -> None:
+    node = ready()
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    refused = events.SubmitFailed(node.now, exit_.client_order_id, Failure.REFUSED, "halted for a moment")
+    assert sent(node.take(refused)) == []
+    assert len(sent(node.take(events.Tick(node.now - timedelta(hours=1))))) == 1

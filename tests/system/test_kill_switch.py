@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,3 +129,39 @@ def test_a_stop_file_cancels_what_is_open_and_holds_as_long_as_it_lies_there(
         (live.path / "STOP").unlink()
         until(lambda: not live.status()["pauses"] or None, "trading to go on")
         assert process.process.poll() is None
+
+
+@pytest.mark.parametrize("patience", ["0", "0.3"])
+def test_a_stop_of_a_node_that_does_not_run_is_not_waited_for_longer_than_asked(
+    live: NodeDir, exchange: BinanceProcess, patience: str
+) -> None:
+    """Shorter than a start takes, with the exchange away: nothing else would end it."""
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        process.stop()
+    exchange.faults(chance=AWAY)
+    done = node_agent("stop", "--cancel-open", "--wait", patience, "--data-dir", live.path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "not all is done yet" in done.stderr or "before all was done" in done.stderr
+    assert not live.status()["running"]
+
+
+def test_a_node_whose_log_cannot_be_written_goes_on_trading(live: NodeDir, exchange: BinanceProcess) -> None:
+    """Whoever read it is gone, as with `run 2>&1 | tee log`, and there is something to be said."""
+    reader, writer = os.pipe()
+    words = [sys.executable, "-m", "node_agent", "run", "--live", "--data-dir", str(live.path)]
+    with subprocess.Popen(words, stdout=writer, stderr=writer, env=environment()) as process:
+        try:
+            os.close(writer)
+            os.close(reader)
+            traded(live, exchange)
+            exchange.faults(chance={"5xx_before": 1.0})
+            until(lambda: exchange.books()["faults"].get("5xx_before", 0) > 5 or None, "warnings that nobody hears")
+            exchange.faults()
+            exchange.price("38900")
+            until(lambda: not live.status()["open_orders"] or None, "the fill")
+            assert live.status()["positions"] == {SYMBOL: "0.01998"}, "both buys, less their fees"
+            process.terminate()
+            assert process.wait(WITHIN) == 0
+        finally:
+            process.kill()

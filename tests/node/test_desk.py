@@ -1,0 +1,104 @@
+"""The desk: what its own clock says of a lost request, and how long it waits after a break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from node_agent.core.effects import LookFor, Submit
+from node_agent.core.market import Conduct, OrderRequest, OrderType, Side
+from node_agent.desk import Desk
+from node_agent.exchanges.port import ExchangeUnavailable, OutcomeUnknown, Update
+from tests.node.shop import Shop
+from tests.node.values import candle
+
+pytestmark = pytest.mark.asyncio
+
+ORDER = OrderRequest("0" * 32, "BTC/USD", Side.BUY, OrderType.MARKET, D("0.01"))
+
+
+class Late(Shop):
+    """A shop at which a request may still arrive for a moment, and that answers none."""
+
+    settles_within = timedelta(seconds=0.2)
+
+    @property
+    def conduct(self) -> Conduct:
+        return Conduct(settles_within=self.settles_within, ids_unique_for_ever=False)
+
+
+async def lost(what: str) -> None:
+    if what == "before create":
+        raise OutcomeUnknown("no answer")
+
+
+async def passes(seconds: float) -> None:
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, passed.set)
+    await passed.wait()
+
+
+async def test_a_clock_that_steps_forward_does_not_make_a_lost_order_settled() -> None:
+    """The core goes by the wall clock, which somebody may set; twice the order would be twice the money."""
+    told: list[Any] = []
+    shop = Late(":memory:", [])
+    shop.around = lost
+    desk = Desk(shop, deliver=told.append, clock=lambda: datetime.now(UTC) + timedelta(hours=1) * len(told))
+    await passes(0.25)
+    await desk.ask(Submit(ORDER))
+    await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
+    assert told[-1].lookup.unsure == "what was sent may still arrive"
+    await passes(0.25)
+    await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
+    assert (told[-1].lookup.order, told[-1].lookup.unsure) == (None, None)
+
+
+async def test_what_an_earlier_process_sent_may_arrive_after_this_one_began() -> None:
+    told: list[Any] = []
+    desk = Desk(Late(":memory:", []), deliver=told.append, clock=lambda: datetime.now(UTC))
+    await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
+    assert told[-1].lookup.unsure == "what was sent may still arrive"
+
+
+class Breaking(Shop):
+    """A stream that breaks after each candle, or at once."""
+
+    breaks = 0
+
+    async def updates(self) -> AsyncIterator[Update]:
+        self.breaks += 1
+        if self.candles:
+            yield candle(self.breaks, 40000)
+        raise ExchangeUnavailable("a time-out")
+
+
+@pytest.mark.parametrize(("works", "waits"), [(True, [1.0] * 4), (False, [1.0, 2.0, 4.0, 8.0])])
+async def test_breaks_are_waited_out_longer_only_when_nothing_came_between_them(
+    works: bool, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("node_agent.desk._wait", wait)
+    monkeypatch.setattr("node_agent.desk.random.random", lambda: 1.0)
+    shop = Breaking(":memory:", [candle(0, 40000)] if works else [])
+    desk = Desk(shop, deliver=lambda event: None, clock=lambda: datetime.now(UTC))
+
+    async def taken() -> None:
+        return None
+
+    def live() -> tuple[tuple[()], None]:
+        if len(waited) == len(waits):
+            raise KeyboardInterrupt  # enough was seen
+        return (), None
+
+    with pytest.raises(KeyboardInterrupt):
+        await desk.follow(taken=taken, live=live)
+    assert waited == waits
