@@ -248,10 +248,11 @@ class Journal:
             self._execute(
                 "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL", now, acked_through
             )
-            self._execute(
-                "DELETE FROM events WHERE acknowledged_at < ? AND seq < (SELECT max(seq) FROM events)",
-                format_time(at - KEPT_AFTER_ACKNOWLEDGEMENT),
-            )
+            if not commands:  # an order is not to wait for it
+                self._execute(
+                    "DELETE FROM events WHERE acknowledged_at < ? AND seq < (SELECT max(seq) FROM events)",
+                    format_time(at - KEPT_AFTER_ACKNOWLEDGEMENT),
+                )
             for command in commands:
                 if self._all("SELECT 1 FROM commands WHERE id = ?", command.id):
                     self._execute("UPDATE commands SET state = 'done' WHERE id = ? AND state = 'told'", command.id)

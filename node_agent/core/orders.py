@@ -35,6 +35,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from node_agent.core.changed import changed
 from node_agent.core.market import ExchangeOrder, OrderRequest, OrderType, Side, TimeInForce
 from node_protocol.messages import format_decimal
 
@@ -158,7 +159,7 @@ class ImpossibleTransition(Exception):
         self.move = move
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """One order in our books, from intent to end."""
 
@@ -262,7 +263,7 @@ def moved(order: Order, move: Move, *, reason: str | None = None) -> Order:
         raise ImpossibleTransition(order, move)
     if state is OrderState.OPEN and order.filled:
         state = OrderState.PARTLY_FILLED
-    return replace(order, state=state, reason=reason)
+    return changed(order, state=state, reason=reason)
 
 
 def fields(order: Order) -> dict[str, Any]:

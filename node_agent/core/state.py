@@ -187,14 +187,6 @@ class State:
     can_rotate_key: bool = False
     stopping: bool = False
 
-    def changed(self, **changes: Any) -> State:
-        """As `dataclasses.replace`, without going through all fields: one step makes a dozen of these."""
-        if changes.keys() - self.__dataclass_fields__.keys():
-            raise TypeError(f"no such field: {', '.join(changes.keys() - self.__dataclass_fields__.keys())}")
-        state = object.__new__(State)
-        state.__dict__.update(self.__dict__, **changes)
-        return state
-
     @property
     def trading(self) -> Trading:
         """What the node may do now."""

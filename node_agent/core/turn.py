@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from node_agent.core.changed import changed
 from node_agent.core.effects import Append, Effect, Remember
 from node_agent.core.market import Fill
 from node_agent.core.orders import REPORTED, ImpossibleTransition, Move, Order, fields, moved
@@ -49,7 +50,7 @@ class Turn:
 
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
-        self.state = self.state.changed(**changes)
+        self.state = changed(self.state, **changes)
 
     def put(self, order: Order) -> Order:
         """Write the order down as it is now."""
