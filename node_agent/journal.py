@@ -245,25 +245,28 @@ class Journal:
         new = []
         with self._transaction(held=bool(commands)):
             self._set_fact("ticket", ticket)
-            self._execute(
-                "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL", now, acked_through
-            )
+            if acked_through:
+                self._execute(
+                    "UPDATE events SET acknowledged_at = ? WHERE seq <= ? AND acknowledged_at IS NULL",
+                    now,
+                    acked_through,
+                )
             if not commands:  # an order is not to wait for it
                 self._execute(
                     "DELETE FROM events WHERE acknowledged_at < ? AND seq < (SELECT max(seq) FROM events)",
                     format_time(at - KEPT_AFTER_ACKNOWLEDGEMENT),
                 )
             for command in commands:
-                if self._all("SELECT 1 FROM commands WHERE id = ?", command.id):
-                    self._execute("UPDATE commands SET state = 'done' WHERE id = ? AND state = 'told'", command.id)
-                    continue
-                self._execute(
-                    "INSERT INTO commands (id, seen_at, record, state) VALUES (?, ?, ?, 'seen')",
+                added = self._execute(
+                    "INSERT OR IGNORE INTO commands (id, seen_at, record, state) VALUES (?, ?, ?, 'seen')",
                     command.id,
                     now,
                     command.model_dump_json(),
                 )
-                new.append(command)
+                if added:
+                    new.append(command)
+                else:
+                    self._execute("UPDATE commands SET state = 'done' WHERE id = ? AND state = 'told'", command.id)
         return new
 
     def settle(self) -> None:
@@ -341,8 +344,9 @@ class Journal:
             json.dumps(value, separators=(",", ":"), sort_keys=True),
         )
 
-    def _execute(self, statement: str, *values: object) -> None:
-        self._connection.execute(statement, values)
+    def _execute(self, statement: str, *values: object) -> int:
+        """How many rows it added or changed."""
+        return self._connection.execute(statement, values).rowcount
 
     def _all(self, query: str, *values: object) -> list[sqlite3.Row]:
         with explained(self._path):

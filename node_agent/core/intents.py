@@ -82,9 +82,8 @@ def close(turn: Turn, asked: OrderRequest, source: Source) -> None:
 def _send(turn: Turn, order: Order) -> None:
     turn.move(moved(order, Move.ACCEPT), Move.SUBMIT)
     state = turn.state
-    turn.change(placed=(*recent(state.placed, order.placed_at), order.placed_at))
-    if state.day is not None:
-        turn.change(day=replace(state.day, orders=state.day.orders + 1))
+    day = state.day and replace(state.day, orders=state.day.orders + 1)
+    turn.change(placed=(*recent(state.placed, order.placed_at), order.placed_at), day=day)
     turn.remember("market", memory.market(turn.state))
     turn.do(Submit(order.request()))
 
