@@ -1,14 +1,16 @@
-"""What the owner is shown of a node, as JSON values: the same of one that runs and of one that does not."""
+"""What is told of a node, as JSON values: to its owner, whether it runs or not, and to its server."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from node_agent.core import memory
-from node_agent.core.orders import Order, fields
+from node_agent.core.orders import Order, OrderState, fields
 from node_agent.core.pauses import stored
 from node_agent.core.state import State
 from node_agent.core.windup import open_work
+from node_protocol.encoding import format_time
 from node_protocol.messages import format_decimal
 
 
@@ -35,3 +37,20 @@ def of_work(state: State) -> dict[str, Any]:
 def of_account(state: State) -> dict[str, Any]:
     """All of that, and open orders on the account that are not the node's."""
     return {**of_work(state), "foreign": memory.foreign(state)}
+
+
+def of_health(state: State, now: datetime) -> dict[str, Any]:
+    """How the node is: what its server is told with every sync."""
+    unknown = sum(1 for order in state.live if order.state is OrderState.UNKNOWN)
+    return {
+        "health": "uncertain" if unknown else "good",
+        "trading": str(state.trading),
+        "rules": list(state.pauses),
+        "open_orders": len(state.live),
+        "foreign_orders": len(state.foreign),
+        "unknown_orders": unknown,
+        "prices": {symbol: format_decimal(price) for symbol, price in state.prices.items()},
+        "market_at": None if state.market_at is None else format_time(state.market_at),
+        "balances_age": None if state.balances_at is None else int((now - state.balances_at).total_seconds()),
+        "policy_digest": state.policy_digest,
+    }

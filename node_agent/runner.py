@@ -22,18 +22,19 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
+from node_agent import facts
 from node_agent.core import effects, events
 from node_agent.core.engine import step
 from node_agent.core.events import CoreEvent
-from node_agent.core.orders import Order, OrderState
+from node_agent.core.orders import Order
 from node_agent.core.policy import Policy
 from node_agent.core.state import State
 from node_agent.desk import Desk
 from node_agent.exchanges.port import Exchange
-from node_agent.journal import Journal, JournalError
+from node_agent.journal import Journal
+from node_agent.parts import Parts
 from node_agent.strategies import Strategy
-from node_protocol.encoding import format_time
-from node_protocol.messages import Event, format_decimal
+from node_protocol.messages import Event
 
 _FIRST_PRICE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.2
@@ -60,15 +61,6 @@ _BEFORE_START: Final = (
 """What is taken at once, though the exchange has not said yet how things stand: nothing new comes of it."""
 
 _log = structlog.get_logger("node")
-
-
-class NodeFailed(Exception):
-    """A part of the node died, and the process ends for it. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +122,7 @@ class Runner:
         self._state: State = journal.restore()
         self._queue: asyncio.Queue[CoreEvent | _Asked | Exception] = asyncio.Queue()
         self._extra: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
-        self._parts: dict[str, asyncio.Task[None]] = {}
-        self._calls: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._parts = Parts(self._fail)
         self._starting: asyncio.Task[list[CoreEvent]] | None = None
         self._failure: Exception | None = None
         self._stopping = False
@@ -168,30 +158,19 @@ class Runner:
         if self._stopping:
             return
         self._stopping = True
+        self._parts.ends()
         if self._starting is not None:
             self._starting.cancel()
         self.deliver(events.Stopping(self._clock(), reason))
 
     def status(self) -> dict[str, Any]:
         """How the node is, for the server."""
-        state = self._state
-        live = list(self._live())
-        read_at = state.balances_at
         return {
-            "health": "uncertain" if any(order.state is OrderState.UNKNOWN for order in live) else "good",
             "version": self._version,
             "mode": self._mode,
             "exchange": self._desk.name,
             "rate_limits": self._desk.rate_limits,
-            "trading": str(state.trading),
-            "rules": list(state.pauses),
-            "open_orders": len(live),
-            "foreign_orders": len(state.foreign),
-            "unknown_orders": sum(1 for order in live if order.state is OrderState.UNKNOWN),
-            "prices": {symbol: format_decimal(price) for symbol, price in state.prices.items()},
-            "market_at": None if state.market_at is None else format_time(state.market_at),
-            "balances_age": None if read_at is None else int((self._clock() - read_at).total_seconds()),
-            "policy_digest": state.policy_digest,
+            **facts.of_health(self._state, self._clock()),
         }
 
     async def run(self) -> None:
@@ -210,21 +189,21 @@ class Runner:
         missed = tuple(self._journal.commands_not_done())
         loop = asyncio.get_running_loop()
         if self._uplink is not None:
-            self._watch("uplink", self._uplink.run())
+            self._parts.watch("uplink", self._uplink.run())
         for name, work in self._extra:
-            self._watch(name, work())
+            self._parts.watch(name, work())
         held = await self._held_until_started()
         if held is None:
             return
         self._patient_until = loop.time() + _FIRST_PRICE_SECONDS
-        self._timers.add(loop.call_later(_FIRST_PRICE_SECONDS, self._take_early))
+        self._parts.later(_FIRST_PRICE_SECONDS, self._take_early)
         if missed:
             self._take(events.CommandsArrived(missed, self._clock()))
         for item in held:
             self._take(self._of_now(item))
         follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._journal.last_fill_at()))
-        self._watch("market stream", follow, may_end=True)
-        self._watch("survey of the account", self._desk.survey())
+        self._parts.watch("market stream", follow, may_end=True)
+        self._parts.watch("survey of the account", self._desk.survey())
         self._tick()
         while not self._state.stopping:
             self._take(await self._queue.get())
@@ -364,13 +343,14 @@ class Runner:
             case effects.Remember():
                 self._journal.put_facts(effect.facts)
             case effects.After():
-                self._later(effect.seconds, effect.client_order_id)
+                name = effect.client_order_id
+                self._parts.later(effect.seconds, lambda: self.deliver(events.Due(self._clock(), name)))
             case effects.End():
                 self.stop(effect.reason)
             case effects.RotateKey():
-                self._call(self._rotate_key(effect.command_id))
+                self._parts.call(self._rotate_key(effect.command_id))
             case _:
-                self._call(self._desk.ask(effect))
+                self._parts.call(self._desk.ask(effect))
 
     async def _rotate_key(self, command_id: str) -> None:
         uplink = self._uplink
@@ -384,45 +364,10 @@ class Runner:
         """Let the core know that time passes, whatever else happens."""
 
         def passed() -> None:
-            self._timers.discard(handle)
             self.deliver(events.Tick(self._clock()))
             self._tick()
 
-        handle = asyncio.get_running_loop().call_later(_TICK_SECONDS, passed)
-        self._timers.add(handle)
-
-    def _later(self, seconds: float, client_order_id: str) -> None:
-        def due() -> None:
-            self._timers.discard(handle)
-            self.deliver(events.Due(self._clock(), client_order_id))
-
-        handle = asyncio.get_running_loop().call_later(seconds, due)
-        self._timers.add(handle)
-
-    def _call(self, call: Coroutine[Any, Any, None]) -> None:
-        """Run a request beside the loop."""
-        task = asyncio.create_task(call)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        task.add_done_callback(lambda done: self._ended(done, "request", may_end=True))
-
-    def _watch(self, name: str, work: Coroutine[Any, Any, None], *, may_end: bool = False) -> None:
-        """Run a part of the node beside the loop."""
-        task = asyncio.create_task(work, name=name)
-        self._parts[name] = task
-        task.add_done_callback(lambda done: self._ended(done, name, may_end=may_end))
-
-    def _ended(self, task: asyncio.Task[None], name: str, *, may_end: bool) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, JournalError):
-            self._fail(error)
-        elif error is not None:
-            self._fail(NodeFailed(f"the {name} died: {type(error).__name__}: {error}"))
-            _log.error("a part of the node died", part=name, exc_info=error)
-        elif not may_end and not self._stopping:
-            self._fail(NodeFailed(f"the {name} ended by itself"))
+        self._parts.later(_TICK_SECONDS, passed)
 
     def _fail(self, failure: Exception) -> None:
         """End the node for this, wherever it is."""
@@ -433,31 +378,19 @@ class Runner:
 
     async def _drain(self) -> None:
         """Wait for answers that are under way, and write them down."""
-        for timer in self._timers:
-            timer.cancel()
-        await self._cancelled("market stream")
-        await self._cancelled("survey of the account")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _DRAIN_SECONDS
-        while self._calls and loop.time() < deadline:
-            await asyncio.wait(self._calls, timeout=deadline - loop.time())
+        self._parts.stop_timers()
+        await self._parts.take_back("market stream")
+        await self._parts.take_back("survey of the account")
+        deadline = asyncio.get_running_loop().time() + _DRAIN_SECONDS
+        while await self._parts.answered(deadline):
             while not self._queue.empty():
                 self._take(self._queue.get_nowait())
 
     async def _close(self, *, final_sync: bool) -> None:
-        for name in list(self._parts):
-            await self._cancelled(name)
-        for call in list(self._calls):
-            call.cancel()
+        await self._parts.take_all_back()
         if self._uplink is not None:
             await _bounded("the last sync", self._uplink.close(final_sync=final_sync), _LAST_SYNC_SECONDS)
         await _bounded("closing the exchange", self._desk.close(), _CLOSE_SECONDS)
-
-    async def _cancelled(self, name: str) -> None:
-        task = self._parts.pop(name, None)
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=_CLOSE_SECONDS)
 
 
 async def _bounded(what: str, work: Awaitable[None], seconds: float) -> None:

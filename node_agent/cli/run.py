@@ -14,7 +14,7 @@ from node_agent.cli.errors import CliError, Exit
 from node_agent.config import ConfigError
 from node_agent.journal import JournalError
 from node_agent.lock import LockError
-from node_agent.runner import NodeFailed
+from node_agent.parts import NodeFailed
 from node_agent.uplink import NotRegistered
 from node_agent.vault import VaultError
 

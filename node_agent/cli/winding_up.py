@@ -112,7 +112,7 @@ def _run_for_it(data_dir: Path, progress: Progress, deadline: float | None) -> N
     """Runs the node in this process until all is done, or it is told to end."""
     # Imported here alone: most stops are of a node that runs, and are not to wait for it.
     from node_agent.assembly import run_node  # noqa: PLC0415
-    from node_agent.runner import NodeFailed  # noqa: PLC0415
+    from node_agent.parts import NodeFailed  # noqa: PLC0415
     from node_agent.uplink import NotRegistered  # noqa: PLC0415
 
     if not progress.as_json:

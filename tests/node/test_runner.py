@@ -17,7 +17,8 @@ from node_agent.core.effects import Append
 from node_agent.core.orders import OrderState
 from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from node_agent.journal import Journal, JournalError
-from node_agent.runner import NodeFailed, Runner
+from node_agent.parts import NodeFailed
+from node_agent.runner import Runner
 from node_protocol.messages import Command, Event
 from tests.node.shop import Shop
 from tests.node.until import becomes
