@@ -123,10 +123,13 @@ def _see_that_its_books_are_of(config: Config, data_dir: Path, journal: Journal)
     node = journal.fact("node")
     if node is None or (node["mode"], node["exchange"]) == (config.node.mode, config.exchange.name):
         return
+    if not journal.has_orders():
+        return
     raise ConfigError(
         f"this node has traded on {node['exchange']} ({node['mode']}), and {data_dir / CONFIG_FILE} says"
         f" {config.exchange.name} ({config.node.mode}): its orders and positions are not there",
-        "make a new node in another directory: `node-agent init`",
+        f'put mode = "{node["mode"]}" and name = "{node["exchange"]}" back to go on with it, or to stop it',
+        "for another account make a new node in another directory: `node-agent init`",
     )
 
 

@@ -18,7 +18,6 @@ def restored(journal: Journal) -> State:
     node = journal.fact("node") or {}
     return replace(
         journal.restore(),
-        mode=node.get("mode") or "",
         exchange=node.get("exchange") or "",
         markets={symbol: _market(symbol, rules) for symbol, rules in (journal.fact("markets") or {}).items()},
     )

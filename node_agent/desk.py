@@ -19,7 +19,15 @@ from node_agent.core import effects, events
 from node_agent.core.events import CoreEvent, Failure, Lookup
 from node_agent.core.market import Candle, Conduct, ExchangeOrder, Fill, Market, OrderRequest
 from node_agent.core.orders import Order
-from node_agent.exchanges.port import Exchange, ExchangeError, ExchangeUnavailable, KeyRefused, OrderRefused, Update
+from node_agent.exchanges.port import (
+    Exchange,
+    ExchangeError,
+    ExchangeUnavailable,
+    KeyRefused,
+    OrderRefused,
+    RateLimited,
+    Update,
+)
 
 _ANSWER_SECONDS: Final = 10.0
 _FIRST_RETRY: Final = 1.0
@@ -45,8 +53,15 @@ class Desk:
     """Asks one exchange, and delivers what it answers and tells."""
 
     def __init__(
-        self, exchange: Exchange, *, deliver: Callable[[CoreEvent], None], clock: Callable[[], datetime]
+        self,
+        exchange: Exchange,
+        *,
+        deliver: Callable[[CoreEvent], None],
+        clock: Callable[[], datetime],
+        limited: Callable[[], None] = lambda: None,
     ) -> None:
+        """`limited` is told whenever the exchange, or our own limiter, wants nothing of us for a while."""
+        self._limited = limited
         self._exchange = exchange
         self._deliver = deliver
         self._clock = clock
@@ -212,6 +227,8 @@ class Desk:
             self._deliver(events.KeyRefused(self._clock(), f"the exchange takes {what}: {error}", acting=acting))
             return _Failed(Failure.REFUSED, str(error))
         except ExchangeUnavailable as error:
+            if isinstance(error, RateLimited):
+                self._limited()
             return _Failed(Failure.UNAVAILABLE, str(error))
         except ExchangeError as error:
             return _Failed(Failure.UNKNOWN, str(error))

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from node_agent.core import memory
 from node_agent.core.effects import Append
 from node_agent.core.market import Fill
-from node_agent.core.orders import Order
+from node_agent.core.orders import Order, OrderState
 from node_agent.core.risk import MINUTE
 from node_agent.core.state import State
 from node_agent.journal_schema import JournalError, JournalMissing, explained, legible, open_reader, open_writer
@@ -109,7 +109,7 @@ class Journal:
                     "INSERT INTO orders (client_order_id, ended, placed_at, record) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (client_order_id) DO UPDATE SET ended = excluded.ended, record = excluded.record",
                     order.client_order_id,
-                    int(order.ended),
+                    _end_of(order),
                     format_time(order.placed_at),
                     _ORDER.dump_json(order).decode(),
                 )
@@ -133,14 +133,17 @@ class Journal:
             return self._restored()
 
     def _restored(self) -> State:
-        latest = self._all("SELECT max(placed_at) AS at FROM orders")[0]["at"]
+        latest = self._all("SELECT placed_at FROM orders ORDER BY rowid DESC LIMIT 1")
         rows = self._all(
             "SELECT rowid, record FROM orders WHERE ended = 0"
+            " UNION SELECT * FROM (SELECT rowid, record FROM orders WHERE ended <> 0 ORDER BY rowid DESC LIMIT ?)"
             " UNION SELECT * FROM (SELECT rowid, record FROM orders WHERE ended = 1 ORDER BY rowid DESC LIMIT ?)"
+            " UNION SELECT rowid, record FROM orders WHERE ended = 2"
             " UNION SELECT rowid, record FROM orders WHERE placed_at > ?"  # all that count into the last minute
             " ORDER BY 1",
             _ENDED_ORDERS_RESTORED,
-            "~" if latest is None else format_time(parse_time(latest) - MINUTE),
+            _ENDED_ORDERS_RESTORED,
+            format_time(parse_time(latest[0]["placed_at"]) - MINUTE) if latest else "~",
         )
         names = (
             "market",
@@ -152,6 +155,7 @@ class Journal:
             "foreign",
             "last_sync_at",
             "clock_offset",
+            "node",
         )
         return memory.restored(
             origin=str(self.fact("origin")),
@@ -164,6 +168,10 @@ class Journal:
     def has_order(self, client_order_id: str) -> bool:
         """Whether this order has been written down, however long ago."""
         return bool(self._all("SELECT 1 FROM orders WHERE client_order_id = ?", client_order_id))
+
+    def has_orders(self) -> bool:
+        """Whether there was ever an order."""
+        return bool(self._all("SELECT 1 FROM orders LIMIT 1"))
 
     def has_fill(self, fill: Fill) -> bool:
         """Whether this fill has been written down."""
@@ -373,3 +381,10 @@ class Journal:
             finally:
                 if loose:
                     self._connection.execute("PRAGMA synchronous = FULL")
+
+
+def _end_of(order: Order) -> int:
+    """0 of one that has not ended; 1 of one that has; 2 of one that was given up; 3 of one that was refused."""
+    if order.given_up:
+        return 2
+    return 3 if order.state is OrderState.REFUSED else int(order.ended)

@@ -117,7 +117,7 @@ class Runner:
         self._version = version
         self._mode = mode
         self._clock = clock
-        self._desk = Desk(exchange, deliver=self.deliver, clock=clock)
+        self._desk = Desk(exchange, deliver=self.deliver, clock=clock, limited=self._note_line)
         self._uplink: UplinkPort | None = None
         self._state: State = journal.restore()
         self._queue: asyncio.Queue[CoreEvent | _Asked | Exception] = asyncio.Queue()
@@ -125,6 +125,7 @@ class Runner:
         self._parts = Parts(self._fail)
         self._starting: asyncio.Task[list[CoreEvent]] | None = None
         self._failure: Exception | None = None
+        self._ahead: float | None = None
         self._stopping = False
         self._begun = False
         self._early: list[events.CommandsArrived] = []
@@ -306,9 +307,10 @@ class Runner:
                 return
             early, self._early = self._early, []
             for before in early:
-                self._step(before)
+                self._step(replace(before, at=event.at))
         if isinstance(event, events.ClockCompared):
-            self._journal.put_fact("line_to_exchange", {"ahead": event.ahead, **self._desk.rate_limits})
+            self._ahead = event.ahead
+            self._note_line()
         state, wanted = step(self._state, event)
         for effect in wanted:
             self._carry_out(effect)
@@ -319,6 +321,10 @@ class Runner:
                 asyncio.get_running_loop().call_soon(self._tell, effect.events)
         if isinstance(event, events.CandleClosed):
             self._take_early()
+
+    def _note_line(self) -> None:
+        """Write down how it is with the exchange, a ban above all: the next process has to keep it too."""
+        self._journal.put_fact("line_to_exchange", {"ahead": self._ahead, **self._desk.rate_limits})
 
     def _too_early(self) -> bool:
         """Whether the market, at a start, has still to tell a price that is new enough to weigh an order by."""

@@ -131,7 +131,9 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
 def _line_to_exchange(told: dict[str, Any]) -> str:
     used = [f"{name} {each['used']} of {each['limit']}" for name, each in told.get("limits", {}).items()]
     banned = f"; it wants no requests until {told['banned_until']}" if told.get("banned_until") else ""
-    return f"our clock is {told['ahead']:+.3f} s ahead; used: {', '.join(used) or 'nothing'}{banned}"
+    ahead = told["ahead"]
+    clock = "our clocks were not compared yet" if ahead is None else f"our clock is {ahead:+.3f} s ahead"
+    return f"{clock}; used: {', '.join(used) or 'nothing'}{banned}"
 
 
 def _pairs(values: dict[str, str]) -> str:

@@ -8,16 +8,21 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from node_agent import at_rest
 from node_agent.cli import hand, words
 from node_agent.cli.errors import CliError
 from node_agent.control import StopWish
 from node_agent.control_line import ControlError, NoAnswer, NotRunning, ask
+from node_agent.core.events import OwnerStops
 from node_agent.core.state import STOPPED_BY_OWNER
+from node_agent.journal import JOURNAL_FILE, Journal
+from node_agent.lock import DirectoryLock
 
 _ENDS_WITHIN: Final = 30.0
 _SILENCE_SECONDS: Final = 30.0
@@ -127,12 +132,19 @@ def _run_for_it(data_dir: Path, progress: Progress, deadline: float | None) -> N
     except NotRegistered as error:
         raise CliError(str(error), "register it again with `node-agent register --replace`") from error
     except KeyboardInterrupt:
-        if late.is_set():  # before the node had come so far as to end by itself
-            raise progress.out_of_time() from None
-        raise
+        if not late.is_set():
+            raise
+        _write_down(data_dir, progress)  # it had not come so far as to do that
     finally:
         over.set()
         watcher.join(_ENDS_WITHIN)
+
+
+def _write_down(data_dir: Path, progress: Progress) -> None:
+    """Let the next start go on with what this one had no time for."""
+    wish = OwnerStops(datetime.now(UTC), flatten=progress.flatten, then_end=True, reason=f"`{progress.words}`")
+    with DirectoryLock(data_dir), Journal.open(data_dir / JOURNAL_FILE, create=False) as journal:
+        at_rest.settle(journal, wish)
 
 
 def _watch(

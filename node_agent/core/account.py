@@ -25,6 +25,7 @@ from node_protocol.messages import format_decimal
 
 SNAPSHOT_EVERY: Final = timedelta(minutes=15)
 """Of the market's time."""
+_ZERO: Final = Decimal(0)
 _CLOCK_SET_BACK: Final = timedelta(days=1)
 """A day that is further ahead than this was begun by a clock that was wrong; a smaller step back begins none."""
 _FEE_IN_ANOTHER: Final = Decimal("0.001")
@@ -105,25 +106,26 @@ def book(turn: Turn, fill: Fill, strategy: str | None) -> None:
         books = {**state.strategy_books, strategy: replace(theirs, position=theirs.position + change)}
         turn.change(strategy_books=books)
         turn.fact("strategies", memory.strategies(turn.state))
-    own_no_more_than_is_held(turn)
+    if strategy is None:
+        own_no_more_than_is_held(turn, state.holdings)
     stop_at_loss(turn)
     turn.remember("market", memory.market(turn.state))
     read_balances(turn)
 
 
-def own_no_more_than_is_held(turn: Turn) -> None:
-    """Let each strategy's book know what others sold of its position: the kill switch, the owner's hand, the server."""
+def own_no_more_than_is_held(turn: Turn, before: Mapping[str, Holding] | None = None) -> None:
+    """Let each strategy's book know what others sold of its position: the kill switch, the owner's hand, the server.
+
+    `before`: what was held before one of those traded. A position that somebody else holds the other way says nothing.
+    """
+    held = turn.state.holdings
     books = dict(turn.state.strategy_books)
     for strategy in turn.state.strategies:
         book = books.get(strategy.name)
-        held = turn.state.holdings.get(strategy.symbol, Holding()).amount
-        if book is None:
+        now, had = (each.get(strategy.symbol, Holding()).amount for each in (held, held if before is None else before))
+        if book is None or book.position * had < 0 or (before is not None and not had):
             continue
-        owned = (
-            max(min(book.position, held), Decimal(0))
-            if book.position > 0
-            else min(max(book.position, held), Decimal(0))
-        )
+        owned = max(min(book.position, now), _ZERO) if book.position > 0 else min(max(book.position, now), _ZERO)
         books[strategy.name] = replace(book, position=owned)
     if books != turn.state.strategy_books:
         turn.change(strategy_books=books)

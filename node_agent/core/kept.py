@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
-from node_agent.core.orders import Order
+from node_agent.core.orders import Order, OrderState
 
 _FEW: Final = 64
 
@@ -49,11 +49,15 @@ class Orders(Mapping[str, Order]):
         return Orders({name: order for name, order in self._live.items() if name != client_order_id}, self._ended)
 
     def latest(self, most: int, slack: int) -> Orders:
-        """With the latest `most` that have ended, once there are `slack` more than that."""
+        """With the latest `most` that have ended, once there are `slack` more than that.
+
+        Those that were given up stay; those that were refused, and never were at the exchange, go first.
+        """
         if len(self._ended) < most + slack:
             return self
-        names = list(self._ended)[-most:]
-        return Orders(self._live, {name: self._ended[name] for name in names})
+        names = [name for name, order in self._ended.items() if order.state is not OrderState.REFUSED]
+        stay = {name for name in names[:-most] if self._ended[name].given_up}.union(names[-most:])
+        return Orders(self._live, {name: order for name, order in self._ended.items() if name in stay})
 
     def __getitem__(self, client_order_id: str) -> Order:
         live = self._live.get(client_order_id)

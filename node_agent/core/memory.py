@@ -81,14 +81,15 @@ def restored(
 ) -> State:
     """The state that the journal's content stands for. `orders` come oldest first."""
     seen = facts.get("market") or {}
-    known = Orders.of(orders)
-    placed = sorted(order.placed_at for order in known.values() if order.tries_to_trade)
+    listed = list(orders)
+    placed = [order.placed_at for order in listed if order.tries_to_trade]
     seen_at, ahead = facts.get("last_sync_at"), timedelta(seconds=facts.get("clock_offset") or 0)
     return State(
         origin=origin,
         next_seq=last_seq + 1,
+        mode=(facts.get("node") or {}).get("mode") or "",
         policy_digest=facts.get("policy_digest"),
-        orders=known,
+        orders=Orders.of(listed),
         commands=Seen(frozenset(commands)),
         strategy_books={
             name: StrategyBook(book["memory"], Decimal(book["position"]))
@@ -124,6 +125,7 @@ def windup(state: State) -> dict[str, Any] | None:
         "begun_at": format_time(state.windup.begun_at),
         "flatten": state.windup.flatten,
         "then_end": state.windup.then_end,
+        "wanted_by": sorted(state.windup.wanted_by),
         "attempts": dict(state.windup.attempts),
     }
 
@@ -139,7 +141,8 @@ def _foreign_from(stored: dict[str, Any]) -> OpenOrder:
 def _windup_from(stored: dict[str, Any] | None) -> Windup | None:
     if stored is None:
         return None
-    return Windup(parse_time(stored["begun_at"]), stored["flatten"], stored["then_end"], stored["attempts"])
+    wanted_by = frozenset(stored.get("wanted_by") or ())
+    return Windup(parse_time(stored["begun_at"]), stored["flatten"], stored["then_end"], wanted_by, stored["attempts"])
 
 
 def _day(day: Day) -> dict[str, Any]:

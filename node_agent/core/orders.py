@@ -196,6 +196,8 @@ class Order:
     """Cancel it as soon as the exchange has it."""
     lost_at: datetime | None = None
     """Since when it is not known whether the exchange has it; nothing of it was sent later than that."""
+    given_up: bool = False
+    """Its owner said that the exchange does not have it. Should it turn up all the same, it must be known for ours."""
     tries: int = 0
     """How often the exchange was asked for the same thing since it last answered."""
 

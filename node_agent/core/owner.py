@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from node_agent.core import events, windup
+from node_agent.core.changed import changed
 from node_agent.core.intents import Source, propose, refuse
 from node_agent.core.orders import Move, OrderState
 from node_agent.core.pauses import cancel, lift, pause
@@ -14,7 +15,6 @@ from node_agent.core.state import (
     PAUSED_BY_OWNER,
     PAUSED_BY_SERVER,
     RISK_CHECK_FAILED,
-    SERVER_SILENCE,
     STOP_FILE,
     STOPPED_BY_OWNER,
     TRADING_REFUSED,
@@ -36,7 +36,7 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
                 lift(turn, rule, by="owner")
         case events.OwnerStops():
             pause(turn, STOPPED_BY_OWNER, by="owner", reason=event.reason)
-            windup.begin(turn, flatten=event.flatten, then_end=event.then_end)
+            windup.begin(turn, STOPPED_BY_OWNER, flatten=event.flatten, then_end=event.then_end)
         case events.StopFile():
             _take_stop_file(turn, event)
         case events.OwnerWants():
@@ -48,7 +48,8 @@ def take_owner(turn: Turn, event: events.OwnerEvent) -> None:
         case events.OwnerGivesUp():
             order = turn.state.orders.get(event.client_order_id)
             if order is not None and order.state is OrderState.UNKNOWN:
-                turn.move(order, Move.CANCELLED, reason="the owner says that the exchange does not have it")
+                reason = "the owner says that the exchange does not have it"
+                turn.move(changed(order, given_up=True), Move.CANCELLED, reason=reason)
         case _:
             assert_never(event)
 
@@ -67,11 +68,11 @@ def _take_wish(turn: Turn, event: events.OwnerWants) -> None:
 
 def _take_stop_file(turn: Turn, event: events.StopFile) -> None:
     if not event.there:
-        if STOP_FILE in turn.state.pauses and not {STOPPED_BY_OWNER, SERVER_SILENCE} & turn.state.pauses.keys():
-            windup.call_off(turn)  # nobody else asked for it
+        if turn.state.windup is not None and turn.state.windup.wanted_by == {STOP_FILE}:
+            windup.call_off(turn)
         lift(turn, STOP_FILE, by="owner")
         return
     begun = STOP_FILE in turn.state.pauses
     pause(turn, STOP_FILE, by="owner", reason="a file STOP is in the data directory")
     if event.flatten or not begun:
-        windup.begin(turn, flatten=event.flatten, then_end=False)
+        windup.begin(turn, STOP_FILE, flatten=event.flatten)

@@ -106,6 +106,8 @@ class Windup:
     """Positions too."""
     then_end: bool
     """The process is to end when nothing is left."""
+    wanted_by: frozenset[str] = frozenset()
+    """The rules under which it is wanted."""
     attempts: Mapping[str, int] = field(default_factory=dict)
     """Exits sent, by symbol."""
     next_try_at: Mapping[str, datetime] = field(default_factory=dict)

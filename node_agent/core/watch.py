@@ -51,7 +51,7 @@ def _mind_silence(turn: Turn) -> None:
     reason = f"no word from the server for more than {limit.total_seconds():g} s: {_THEN[wanted]}"
     pause(turn, SERVER_SILENCE, by="rule", reason=reason)
     if wanted is not OnSilence.PAUSE:
-        windup.begin(turn, flatten=wanted is OnSilence.FLATTEN, then_end=False)
+        windup.begin(turn, SERVER_SILENCE, flatten=wanted is OnSilence.FLATTEN)
 
 
 def _mind_prices(turn: Turn) -> None:

@@ -63,14 +63,19 @@ def exits(state: State) -> frozenset[str]:
     )
 
 
-def begin(turn: Turn, *, flatten: bool, then_end: bool) -> None:
-    """Begin, or add to what has begun: what was wanted before is still wanted."""
+def begin(turn: Turn, rule: str, *, flatten: bool, then_end: bool = False) -> None:
+    """Begin for a rule, or add to what has begun: what was wanted before is still wanted."""
     before = turn.state.windup
     if before is None:
         # As the journal keeps it: the ids of the exits are made of it.
-        wanted = Windup(parse_time(format_time(turn.at)), flatten, then_end)
+        wanted = Windup(parse_time(format_time(turn.at)), flatten, then_end, frozenset((rule,)))
     else:
-        wanted = replace(before, flatten=before.flatten or flatten, then_end=before.then_end or then_end)
+        wanted = replace(
+            before,
+            flatten=before.flatten or flatten,
+            then_end=before.then_end or then_end,
+            wanted_by=before.wanted_by | {rule},
+        )
     turn.change(windup=wanted)
     turn.fact("windup", memory.windup(turn.state))
 

@@ -64,6 +64,8 @@ class Books:
     ended: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     stopped: set[str] = field(default_factory=set)
+    wanted_by: set[str] = field(default_factory=set)
+    """By which rules the kill switch was last asked for."""
     flatten: bool | None = None
     """Of the kill switch that is at work; None while none is."""
     foreign: tuple[OpenOrder, ...] = ()

@@ -147,7 +147,7 @@ class Driven(Process):
                 return
             self.books.stopped.add("server_silence")
             if policy.on_server_silence != "pause":
-                self.winds_up(flatten=policy.on_server_silence == "flatten")
+                self.winds_up("server_silence", flatten=policy.on_server_silence == "flatten")
 
         self.take(events.Tick, learn)
 
@@ -190,7 +190,7 @@ class Driven(Process):
 
         def learn() -> None:
             self.books.stopped.add("stopped_by_owner")
-            self.winds_up(flatten=flatten)
+            self.winds_up("stopped_by_owner", flatten=flatten)
 
         self.take(lambda at: events.OwnerStops(at, flatten, False, "enough"), learn)
 
@@ -199,16 +199,16 @@ class Driven(Process):
 
         def learn() -> None:
             if there and (flatten or "stop_file" not in self.books.stopped):
-                self.winds_up(flatten=flatten)
-            others = {"stopped_by_owner", "server_silence"} & self.books.stopped
-            if not there and "stop_file" in self.books.stopped and not others:
+                self.winds_up("stop_file", flatten=flatten)
+            if not there and self.books.wanted_by == {"stop_file"}:
                 self.books.flatten = None
             (self.books.stopped.add if there else self.books.stopped.discard)("stop_file")
 
         self.take(lambda at: events.StopFile(at, there, flatten), learn)
 
-    def winds_up(self, *, flatten: bool) -> None:
+    def winds_up(self, rule: str, *, flatten: bool) -> None:
         """The kill switch is asked for."""
+        self.books.wanted_by = {rule} if self.books.flatten is None else self.books.wanted_by | {rule}
         self.books.flatten = flatten or bool(self.books.flatten)
 
     def is_due(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal as D
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from node_agent.core import effects, events
-from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.market import Candle, ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.risk import day_loss
 from node_agent.strategies import MaTrend
+from node_agent.strategies.interface import Intent
 from tests.node.kept import Kept, kept, sent
 from tests.node.values import START, Node, candle, command, fill, limits, place, ready
 
@@ -131,6 +132,31 @@ def test_a_strategy_owns_what_is_left_when_a_part_of_its_own_was_sold(tmp_path: 
     assert exit_.amount == D("0.0099")
 
 
+@dataclass(frozen=True)
+class BuysOnce:
+    """Buys on its second candle."""
+
+    name: str = "once"
+    symbol: str = "BTC/USD"
+
+    def start(self) -> int:
+        return 0
+
+    def on_candle(self, memory: int, candle: Candle, position: D) -> tuple[int, tuple[Intent, ...]]:
+        return memory + 1, (Intent(Side.BUY, D("0.01")),) if memory == 1 else ()
+
+
+def test_a_strategy_owns_what_it_bought_though_others_sold_what_the_node_did_not_buy(tmp_path: Path) -> None:
+    node = Kept(tmp_path, strategies=(BuysOnce(),))
+    node.tick(0, 40000)
+    (sale,) = node.order(place("coins-of-before", "sell", "0.02"))
+    node.fill(sale, "t1", 40000)
+    (entry,) = sent(node.tick(1, 40000))
+    node.fill(entry, "t2", 40000)
+    node.restart()
+    assert node.state.strategy_books["once"].position == D("0.01")
+
+
 # A clock that was wrong.
 
 
@@ -149,6 +175,22 @@ def test_a_clock_that_is_set_back_over_midnight_begins_no_day(tmp_path: Path) ->
     node.bought("a", "0.02", 40000)
     node.tick(1, 38000)
     node.take(events.Tick(START - timedelta(days=1)))
+    assert "daily_loss" in node.state.pauses
+
+
+def test_a_restart_begins_no_day_that_is_over_though_the_last_candle_is_of_it(tmp_path: Path) -> None:
+    """Fills go on where candles do not come; a day of the past would lift the halt, and forget the loss."""
+    node = kept(tmp_path, policy=limits(daily_loss=D(100), max_data_age=timedelta(days=30)), mode="live")
+    node.bought("a", "0.02", 40000)
+    node.now = START + timedelta(days=3)
+    node.take(events.Tick(node.now))
+    sale = OrderRequest("0" * 32, "BTC/USD", Side.SELL, OrderType.MARKET, D("0.02"), reduce_only=True)
+    node.take(events.OwnerWants(node.now, "paper", sale))
+    node.fill(sale, "t2", 30000)
+    assert "daily_loss" in node.state.pauses
+    node.kill()
+    node.take(events.ServerSeen(node.now))
+    node.take(replace(node.started, at=node.now))
     assert "daily_loss" in node.state.pauses
 
 
@@ -189,6 +231,16 @@ def test_candles_of_an_hour_make_no_hour_of_a_minute(tmp_path: Path) -> None:
     assert wants(node, 1)
     node.after(60)
     assert wants(node, 2)
+
+
+def test_the_last_minute_is_the_same_after_a_restart_though_the_clock_was_ahead_once(tmp_path: Path) -> None:
+    node = live(tmp_path, orders_per_minute=4)
+    node.after(7200)
+    assert wants(node, 1)
+    node.after(-7200)
+    assert [wants(node, number) for number in (2, 3, 4)] == [True] * 3
+    node.restart()
+    assert not wants(node, 5)
 
 
 def test_the_last_minute_outlives_the_process(tmp_path: Path) -> None:

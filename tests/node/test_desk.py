@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -25,7 +24,7 @@ ORDER = OrderRequest("0" * 32, "BTC/USD", Side.BUY, OrderType.MARKET, D("0.01"))
 class Late(Shop):
     """A shop at which a request may still arrive for a moment, and that answers none."""
 
-    settles_within = timedelta(seconds=0.2)
+    settles_within = timedelta(seconds=6)
 
     @property
     def conduct(self) -> Conduct:
@@ -37,32 +36,46 @@ async def lost(what: str) -> None:
         raise OutcomeUnknown("no answer")
 
 
-async def passes(seconds: float) -> None:
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, passed.set)
-    await passed.wait()
+class Watch:
+    """A clock that nobody sets, and that the test lets go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
-async def test_a_clock_that_steps_forward_does_not_make_a_lost_order_settled() -> None:
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    ours = Watch()
+    monkeypatch.setattr("node_agent.desk.time", ours)
+    return ours
+
+
+async def test_a_clock_that_steps_forward_does_not_make_a_lost_order_settled(watch: Watch) -> None:
     """The core goes by the wall clock, which somebody may set; twice the order would be twice the money."""
     told: list[Any] = []
     shop = Late(":memory:", [])
     shop.around = lost
     desk = Desk(shop, deliver=told.append, clock=lambda: datetime.now(UTC) + timedelta(hours=1) * len(told))
-    await passes(0.25)
+    watch.now += 60
     await desk.ask(Submit(ORDER))
+    watch.now += 5.9
     await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
     assert told[-1].lookup.unsure == "what was sent may still arrive"
-    await passes(0.25)
+    watch.now += 0.1
     await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
     assert (told[-1].lookup.order, told[-1].lookup.unsure) == (None, None)
 
 
-async def test_what_an_earlier_process_sent_may_arrive_after_this_one_began() -> None:
+async def test_what_an_earlier_process_sent_may_arrive_after_this_one_began(watch: Watch) -> None:
     told: list[Any] = []
     desk = Desk(Late(":memory:", []), deliver=told.append, clock=lambda: datetime.now(UTC))
-    await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
-    assert told[-1].lookup.unsure == "what was sent may still arrive"
+    for seconds, unsure in ((5.9, "what was sent may still arrive"), (0.1, None)):
+        watch.now += seconds
+        await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
+        assert told[-1].lookup.unsure == unsure
 
 
 class Breaking(Shop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from node_agent.core.market import ExchangeStatus, OpenOrder, OrderRequest, Orde
 from node_agent.core.orders import OrderState
 from node_agent.core.state import PAUSED_BY_OWNER, RISK_CHECK_FAILED, STOP_FILE, STOPPED_BY_OWNER, Trading
 from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
-from tests.node.values import START, Node, command, fill, place, ready, state_of, told
+from tests.node.values import START, Node, command, fill, limits, place, ready, state_of, told
 
 S = ExchangeStatus
 
@@ -226,6 +227,14 @@ def test_an_order_by_hand_that_cannot_be_sent_is_wanted_for_a_minute(tmp_path: P
     assert state_of(node, by_hand()) is OrderState.CANCELLED
 
 
+def test_what_waited_for_the_exchange_at_a_start_is_as_old_as_the_owners_word() -> None:
+    node = ready(max_signal_age=timedelta(seconds=20))
+    later = START + timedelta(seconds=30)
+    node.take(events.OwnerWants(later, "paper", by_hand("1"), asked_at=START))
+    assert node.last("intent.refused")["rule"] == "signal_age"
+    assert len(sent(node.take(events.OwnerWants(later, "paper", by_hand("2"), asked_at=later)))) == 1
+
+
 def test_a_node_that_is_stopping_places_nothing_by_hand() -> None:
     node = ready()
     node.take(events.Stopping(START, "SIGTERM"))
@@ -296,6 +305,33 @@ def test_an_order_that_is_given_up_and_turns_up_is_cancelled_and_what_it_traded_
     node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
     assert node.state.holdings["BTC/USD"].amount == request.amount
     assert sent(tuple(node.done)) == [request]
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_an_order_that_is_given_up_is_known_for_ours_however_many_ended_since(tmp_path: Path, restarts: bool) -> None:
+    """A server need only ask for what is refused to make a node forget it."""
+    node = kept(tmp_path, policy=limits(orders_per_minute=10_000))
+    request = given_up(node)
+    node.order(*[place(f"refused-{number}", amount="99") for number in range(700)])
+    for number in range(700):
+        node.tell(node.order(place(f"ended-{number}", amount="0.0003"))[0], S.EXPIRED)
+    if restarts:
+        node.restart()
+    listed = events.OpenOrdersTold(node.now, (OpenOrder(told(request, S.OPEN), request.side, request.price),))
+    node.take(listed)
+    assert cancelled(node.take(listed)) == [request.client_order_id]
+    node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
+    assert node.state.holdings["BTC/USD"].amount == request.amount
+
+
+def test_orders_that_were_refused_push_none_out_that_were_not(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    entry = resting(node, "a")
+    node.tell(entry, S.CANCELLED)
+    node.order(*[place(f"refused-{number}", amount="99") for number in range(1300)])
+    assert entry.client_order_id in node.state.orders
+    node.restart()
+    assert entry.client_order_id in node.state.orders
 
 
 @pytest.mark.parametrize("state", [S.OPEN, S.FILLED, None])

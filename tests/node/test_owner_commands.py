@@ -335,9 +335,11 @@ def test_to_stop_needs_no_limits(node: NodeDir) -> None:
     assert sorted(rules(node)) == ["policy_unreadable", "stopped_by_owner"]
 
 
-def test_the_books_of_play_money_do_not_go_on_at_an_exchange(node: NodeDir) -> None:
+@pytest.mark.parametrize("traded", [True, False])
+def test_the_books_of_play_money_do_not_go_on_at_an_exchange(node: NodeDir, traded: bool) -> None:
     with running(node):
-        pass
+        if traded:
+            facts(node, "orders", "place", *MARKET)
     config = node.path / "config.toml"
     text = config.read_text().replace('mode = "paper"', 'mode = "live"').replace('name = "paper"', 'name = "binance"')
     config.write_text(
@@ -345,8 +347,13 @@ def test_the_books_of_play_money_do_not_go_on_at_an_exchange(node: NodeDir) -> N
             'symbol = "BTC/USD"', 'symbol = "BTC/USD"\nurl = "http://127.0.0.1:1"'
         )
     )
-    done = node_agent("run", "--live", "--data-dir", node.path)
-    assert "has traded on paper (paper)" in told(done, 2)
+    for command in (("run", "--live"), ("stop", "--flatten", "--wait", "1")):
+        done = node_agent(*command, "--data-dir", node.path)
+        if traded:
+            assert "has traded on paper (paper)" in told(done, 2)
+            assert 'put mode = "paper" and name = "paper" back' in done.stderr
+        else:
+            assert "has no key for binance" in told(done, 2)
 
 
 @pytest.mark.parametrize(

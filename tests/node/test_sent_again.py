@@ -151,3 +151,11 @@ def test_an_end_that_waits_for_its_fills_is_not_taken_back_by_an_older_word() ->
     node.tell(request, ExchangeStatus.OPEN, D(0))
     node.fill(request, "t", 39000, D("0.01"))
     assert state_of(node, request) is OrderState.CANCELLED
+
+
+def test_fills_behind_an_end_are_asked_for_soon_though_others_are_already_waited_for() -> None:
+    node = ready()
+    (request,) = node.order(place("a", type="limit", price="39000", amount="0.02"))
+    node.tell(request, ExchangeStatus.OPEN, D("0.005"))
+    end = events.OrderTold(START, told(request, ExchangeStatus.CANCELLED, D("0.01")))
+    assert effects.After(1.0, request.client_order_id) in node.take(end)

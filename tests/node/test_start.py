@@ -180,6 +180,7 @@ async def test_a_start_without_limits_changes_none_and_halts_for_no_loss(tmp_pat
     node.tick(1, 30000)
     assert list(node.state.pauses) == ["policy_unreadable"]
     assert node.state.policy_digest == before
+    assert node.state.policy == NOTHING
 
 
 async def test_a_stop_that_comes_just_as_the_start_ends_ends_the_node(tmp_path: Path) -> None:
@@ -277,15 +278,28 @@ async def test_commands_that_wait_for_the_first_price_are_not_overtaken(tmp_path
         assert "command.refused" not in node.types
 
 
+async def test_what_waits_for_the_first_price_is_judged_by_the_time_at_which_there_is_one(tmp_path: Path) -> None:
+    async with starting(tmp_path, []) as node:
+        node.is_back.set()
+        await becomes(lambda: node.runner.state.markets, "the start")
+        node.command()
+        await node.taken()
+        node.ahead = timedelta(minutes=6)
+        node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
+        await becomes(node.journal.done_commands, "the command")
+        assert "command.expired" in node.types
+    assert node.shop.asked == []
+
+
 async def test_a_slow_start_leaves_the_market_its_time_to_tell_a_price(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node_agent.runner._FIRST_PRICE_SECONDS", 0.3)
+    monkeypatch.setattr("node_agent.runner._FIRST_PRICE_SECONDS", 2.0)
     async with starting(tmp_path, []) as node:
         node.command()
         await node.taken()
         passed = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.4, passed.set)
+        asyncio.get_running_loop().call_later(2.1, passed.set)
         await passed.wait()
         node.is_back.set()
         await becomes(lambda: node.runner.state.markets, "the start")

@@ -242,3 +242,14 @@ def test_a_process_that_begins_after_a_long_night_waits_for_the_first_word(tmp_p
     assert "node.paused" not in node.told_types
     ticked(node, 1)
     assert node.last("node.paused")["rule"] == "server_silence"
+
+
+def test_a_first_word_is_waited_for_no_longer_than_silence_is_allowed(tmp_path: Path) -> None:
+    policy = limits(server_silence=timedelta(seconds=10))
+    node = kept(tmp_path, policy=policy, reports_to_server=True)
+    node.journal.put_fact("last_sync_at", "2026-01-05T08:00:00Z")
+    node.restart()
+    ticked(node, 10)
+    assert "node.paused" not in node.told_types
+    ticked(node, 1)
+    assert node.last("node.paused")["rule"] == "server_silence"

@@ -516,3 +516,28 @@ def test_a_clock_that_is_set_back_does_not_hold_up_the_next_exit() -> None:
     refused = events.SubmitFailed(node.now, exit_.client_order_id, Failure.REFUSED, "halted for a moment")
     assert sent(node.take(refused)) == []
     assert len(sent(node.take(events.Tick(node.now - timedelta(hours=1))))) == 1
+
+
+def test_a_file_is_taken_back_though_new_risk_is_stopped_for_other_reasons(tmp_path: Path) -> None:
+    """A stop that is long done, and a silent server that nobody wants orders cancelled for."""
+    policy = limits(server_silence=timedelta(minutes=10))
+    node = kept(tmp_path, policy=policy, reports_to_server=True)
+    node.bought("a", "0.02", 40000)
+    stops(node, then_end=False)
+    assert node.state.windup is None
+    ticked(node, 601)
+    assert sorted(node.state.pauses) == ["server_silence", "stopped_by_owner"]
+    node.take(events.StopFile(node.now, there=True, flatten=True))
+    node.restart()
+    node.take(events.StopFile(node.now, there=False))
+    assert node.state.windup is None
+
+
+def test_a_file_that_goes_calls_nothing_off_that_silence_began(tmp_path: Path) -> None:
+    policy = limits(server_silence=timedelta(minutes=10), on_server_silence=OnSilence.FLATTEN)
+    node = kept(tmp_path, policy=policy, reports_to_server=True)
+    node.bought("a", "0.02", 40000)
+    node.take(events.StopFile(node.now, there=True))
+    ticked(node, 601)
+    node.take(events.StopFile(node.now, there=False))
+    assert node.state.windup is not None

@@ -51,6 +51,9 @@ def test_an_order_that_the_exchange_lost_blocks_its_symbol_until_the_owner_gives
         assert place(live) != name
 
 
+AWAY = "tells no markets yet"
+
+
 def test_a_ban_is_kept_by_a_node_that_is_killed_and_started_again(live: NodeDir, exchange: BinanceProcess) -> None:
     def banned() -> str | None:
         ends: str | None = (live.status()["line_to_exchange"] or {}).get("banned_until")
@@ -61,8 +64,22 @@ def test_a_ban_is_kept_by_a_node_that_is_killed_and_started_again(live: NodeDir,
         exchange.limits(ban=60.0)
         until(banned, "a ban that is written down")
         process.process.kill()
-        process.process.wait()
-    before = exchange.books()["requests"]
+    asks_for_nothing(live, exchange)
+
+
+def test_a_ban_that_comes_at_a_start_is_kept_by_the_next_one_too(live: NodeDir, exchange: BinanceProcess) -> None:
+    """A supervisor that starts the node again and again would make it longer each time."""
+    exchange.limits(ban=60.0)
     with NodeProcess(live, "--live") as process:
-        until(lambda: "wants no requests until" in process.log or None, "a start that keeps the ban")
+        until(lambda: AWAY in process.log or None, "a ban")
+        process.process.kill()
+    asks_for_nothing(live, exchange)
+
+
+def asks_for_nothing(node: NodeDir, exchange: BinanceProcess) -> None:
+    """A start that gets nowhere for a ban, and does not ask whether it is over."""
+    before, tries = exchange.books()["requests"], (node.path / "run.log").read_text().count(AWAY)
+    with NodeProcess(node, "--live") as process:
+        until(lambda: process.log.count(AWAY) > tries or None, "a start that gets nowhere")
         assert exchange.books()["requests"] == before
+        assert "our clock" in node_agent("status", "--data-dir", node.path).stdout
