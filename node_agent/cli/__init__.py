@@ -81,7 +81,18 @@ def main() -> None:
     except OSError as error:
         _say_what_failed(error)
         code = Exit.NO
+    _let_go_of_the_log()
     sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _let_go_of_the_log() -> None:
+    """What is left of it, for a reader who is gone or a full disk, must not make the exit code another one."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _one_line(text: str) -> str:

@@ -99,16 +99,16 @@ class World:
     def play(self, kills: int) -> Outcome:
         """Kill it so many times, at steps and moments by chance, let it come to rest, and compare."""
         self._exchange.faults(chance=WRONG, seed=self._random.randrange(2**32), seconds=0.8)
-        return self._play(self._death() for _ in range(kills))
+        return self._play((self._death() for _ in range(kills)), self._give_commands)
 
     def play_at(self, *deaths: Death) -> Outcome:
-        """The same with these deaths, and an exchange at which nothing goes wrong."""
-        return self._play(deaths)
+        """The same with these deaths, a market order before each, and an exchange at which nothing goes wrong."""
+        return self._play(deaths, self._give_a_market_order)
 
-    def _play(self, deaths: Iterable[Death]) -> Outcome:
+    def _play(self, deaths: Iterable[Death], give_commands: Callable[[], None]) -> Outcome:
         try:
             for death in deaths:
-                self._give_commands()
+                give_commands()
                 self._live_and_die(death)
             self._come_to_rest()
             self.outcome.wrong += differences(self._books())
@@ -159,6 +159,11 @@ class World:
                 away = self._random.choice((-60, -20, 20)) if side == "buy" else self._random.choice((60, 20, -20))
                 order |= {"type": "limit", "price": str(40_000 + away)}
             self._given.append(self._issue("order.place", order, seconds=self._random.choice((4, 30, 120))))
+
+    def _give_a_market_order(self) -> None:
+        """It fills at once, and frees its id: nothing at the exchange would hold back another one under it."""
+        order = {"exchange": "binance", "symbol": SYMBOL, "side": "buy", "type": "market", "amount": "0.001"}
+        self._given.append(self._issue("order.place", order, seconds=120))
 
     def _issue(self, kind: str, data: dict[str, str], *, seconds: float) -> str:
         return commands.issue(
