@@ -278,6 +278,14 @@ def given_up(node: Node) -> OrderRequest:
     return request
 
 
+def turns_up(node: Node, request: OrderRequest) -> None:
+    """It is open at the exchange after all; it is cancelled there, and has traded meanwhile."""
+    listed = events.OpenOrdersTold(node.now, (OpenOrder(told(request, S.OPEN), request.side, request.price),))
+    node.take(listed)
+    assert cancelled(node.take(listed)) == [request.client_order_id]
+    node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
+
+
 def test_an_order_that_is_nowhere_is_given_up_at_the_owners_word_and_its_symbol_is_free_again() -> None:
     node = ready()
     request = nowhere(node)
@@ -299,10 +307,7 @@ def test_an_order_that_is_given_up_and_turns_up_is_cancelled_and_what_it_traded_
     node = kept(tmp_path)
     request = given_up(node)
     node.restart()
-    listed = events.OpenOrdersTold(node.now, (OpenOrder(told(request, S.OPEN), request.side, request.price),))
-    node.take(listed)
-    assert cancelled(node.take(listed)) == [request.client_order_id]
-    node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
+    turns_up(node, request)
     assert node.state.holdings["BTC/USD"].amount == request.amount
     assert sent(tuple(node.done)) == [request]
 
@@ -317,10 +322,7 @@ def test_an_order_that_is_given_up_is_known_for_ours_however_many_ended_since(tm
         node.tell(node.order(place(f"ended-{number}", amount="0.0003"))[0], S.EXPIRED)
     if restarts:
         node.restart()
-    listed = events.OpenOrdersTold(node.now, (OpenOrder(told(request, S.OPEN), request.side, request.price),))
-    node.take(listed)
-    assert cancelled(node.take(listed)) == [request.client_order_id]
-    node.take(events.FillTold(node.now, fill(request, "t1", 39000)))
+    turns_up(node, request)
     assert node.state.holdings["BTC/USD"].amount == request.amount
 
 

@@ -137,36 +137,31 @@ async def test_what_a_start_would_send_again_is_not_sent_under_a_stop_file(tmp_p
     assert node.shop.asked == []
 
 
-async def test_nor_under_limits_that_were_changed_while_the_exchange_was_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("news", "rules"),
+    [
+        (lambda at: events.PolicyRead(at, limits(symbols=frozenset())), []),
+        (lambda at: events.PolicyUnreadable(at, "half a line"), ["policy_unreadable"]),
+    ],
+    ids=["changed", "unreadable"],
+)
+async def test_nor_by_limits_that_were_others_before_the_exchange_came_back(
+    tmp_path: Path, news: Callable[[datetime], CoreEvent], rules: list[str]
+) -> None:
     await waiting_order(tmp_path)
-    told: list[CoreEvent] = []
+    is_new = True
 
-    def news(at: datetime) -> Iterable[CoreEvent]:
-        while told:
-            yield told.pop()
+    def once(at: datetime) -> Iterable[CoreEvent]:
+        nonlocal is_new
+        if is_new:
+            is_new = False
+            yield news(at)
 
-    async with starting(tmp_path, news=news) as node:
-        told.append(events.PolicyRead(node.clock(), limits(symbols=frozenset())))
+    async with starting(tmp_path, news=once) as node:
         node.is_back.set()
         await becomes(lambda: node.types.count("node.started") == 2, "the second start")
-        assert "policy.changed" in node.types
-    assert node.shop.asked == []
-
-
-async def test_nor_when_they_cannot_be_read_any_more(tmp_path: Path) -> None:
-    await waiting_order(tmp_path)
-    told: list[CoreEvent] = []
-
-    def news(at: datetime) -> Iterable[CoreEvent]:
-        while told:
-            yield told.pop()
-
-    async with starting(tmp_path, news=news) as node:
-        told.append(events.PolicyUnreadable(node.clock(), "half a line"))
-        node.is_back.set()
-        await becomes(lambda: node.types.count("node.started") == 2, "the second start")
-        assert list(node.runner.state.pauses) == ["policy_unreadable"]
-        assert "policy.changed" not in node.types
+        assert list(node.runner.state.pauses) == rules
+        assert ("policy.changed" in node.types) is not bool(rules)
     assert node.shop.asked == []
 
 
