@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ import pytest
 from node_agent.core import events
 from node_agent.core.events import CoreEvent
 from node_agent.core.ids import order_of_command
-from node_agent.core.market import ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.policy import NOTHING, Policy
 from node_agent.exchanges.port import ExchangeUnavailable
-from node_agent.journal import JOURNAL_FILE, Journal
 from node_agent.owner_files import OwnerFiles
-from node_agent.runner import Runner
-from node_protocol.messages import Command, Event
+from tests.node.bench import Bench
 from tests.node.kept import kept, resting
-from tests.node.shop import Shop
 from tests.node.until import becomes
 from tests.node.values import LIMITS, candle, fill, limits
 
@@ -34,53 +31,17 @@ pytestmark = pytest.mark.asyncio
 BY_HAND = OrderRequest("0" * 32, "BTC/USD", Side.BUY, OrderType.MARKET, D("0.01"))
 
 
-class Starting:
-    """A node whose exchange is away, until it is let come back, and whose clock can be set."""
+class Starting(Bench):
+    """A node whose exchange is away, until it is let come back."""
 
-    def __init__(self, path: Path, candles: list[Any], news: Callable[[datetime], Iterable[CoreEvent]], policy: Policy):
-        self.shop = Shop(":memory:", candles)
-        self.shop.around = self._away
-        self.journal = Journal.open(path / JOURNAL_FILE)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.is_back = asyncio.Event()
-        self.ahead = timedelta(0)
-        self.names = 0
-        self.runner = Runner(
-            journal=self.journal,
-            exchange=self.shop,
-            policy=policy,
-            strategies=(),
-            version="0.1.0",
-            mode="paper",
-            clock=self.clock,
-            news=news,
-        )
-
-    def clock(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        self.shop.around = self._away
 
     async def _away(self, what: str) -> None:
         if what == "before markets":
             await self.is_back.wait()
-
-    def command(self, type_: str = "order.place", **data: Any) -> Command:
-        """The server's command arrives, good for five minutes."""
-        self.names += 1
-        order = {"exchange": "paper", "symbol": "BTC/USD", "side": "buy", "type": "market", "amount": "0.01"}
-        now = self.clock()
-        fields = data if type_ != "order.place" else order | data
-        ends = now + timedelta(minutes=5)
-        command = Command(id=f"cmd_{self.names}", issued_at=now, expires_at=ends, type=type_, data=fields)
-        self.journal.record_answer(ticket="t", acked_through=0, commands=[command], at=now)
-        self.runner.deliver(events.CommandsArrived((command,), now))
-        return command
-
-    @property
-    def events(self) -> list[Event]:
-        return self.journal.pending_events(limit=-1)
-
-    @property
-    def types(self) -> list[str]:
-        return [event.type for event in self.events]
 
     async def taken(self) -> None:
         """All that was delivered before was looked at."""
@@ -91,11 +52,11 @@ class Starting:
 @asynccontextmanager
 async def starting(
     path: Path,
-    candles: Iterable[Any] = (candle(0, 40000),),
+    candles: Sequence[Candle] = (candle(0, 40000),),
     news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
     policy: Policy = LIMITS,
 ) -> AsyncIterator[Starting]:
-    node = Starting(path, list(candles), news, policy)
+    node = Starting(path, candles, policy, news)
     task = asyncio.create_task(node.runner.run())
     try:
         yield node
@@ -119,7 +80,7 @@ async def waiting_order(path: Path) -> None:
         node.shop.around = down
         node.is_back.set()
         await becomes(lambda: node.runner.state.prices, "a price")
-        node.command()
+        node.order()
         await becomes(lambda: [each for each in node.runner.state.live if each.state is OrderState.ACCEPTED], "it")
     assert node.shop.asked
 
@@ -209,7 +170,7 @@ async def test_a_command_that_expired_while_the_exchange_was_away_is_not_carried
     await priced(tmp_path)
     async with starting(tmp_path, policy=OLD_PRICES) as node:
         await node.taken()
-        node.command()
+        node.order()
         await node.taken()
         node.ahead = timedelta(minutes=6)
         node.is_back.set()
@@ -240,9 +201,9 @@ async def test_a_fill_that_comes_before_the_limits_are_known_waits_for_them(tmp_
     async with starting(tmp_path, [candle(0, 40000), candle(1, 38900)]) as node:
         node.is_back.set()
         await becomes(lambda: node.runner.state.prices.get("BTC/USD") == 38900, "the second price")
-        placed = node.command(type="limit", price="38000", amount="0.02")
+        placed = node.order(type="limit", price="38000", amount="0.02")
         await becomes(lambda: "order.open" in node.types, "the order")
-    name = order_of_command(placed.id)
+    name = order_of_command(placed)
     async with starting(tmp_path, []) as node:
         order = ExchangeOrder(name, "x1", "BTC/USD", ExchangeStatus.OPEN, D("0.02"), D("0.01"))
         node.shop._keep(order)
@@ -264,10 +225,10 @@ async def test_commands_that_wait_for_the_first_price_are_not_overtaken(tmp_path
     async with starting(tmp_path, []) as node:
         node.is_back.set()
         await becomes(lambda: node.runner.state.markets, "the start")
-        placed = node.command()
+        placed = node.order()
         await node.taken()
         node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
-        node.command("order.cancel", client_order_id=order_of_command(placed.id))
+        node.order("order.cancel", client_order_id=order_of_command(placed))
         await becomes(lambda: "order.submitting" in node.types, "the order")
         await node.taken()
         assert "command.refused" not in node.types
@@ -277,7 +238,7 @@ async def test_what_waits_for_the_first_price_is_judged_by_the_time_at_which_the
     async with starting(tmp_path, []) as node:
         node.is_back.set()
         await becomes(lambda: node.runner.state.markets, "the start")
-        node.command()
+        node.order()
         await node.taken()
         node.ahead = timedelta(minutes=6)
         node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
@@ -291,7 +252,7 @@ async def test_a_slow_start_leaves_the_market_its_time_to_tell_a_price(
 ) -> None:
     monkeypatch.setattr("node_agent.runner._FIRST_PRICE_SECONDS", 2.0)
     async with starting(tmp_path, []) as node:
-        node.command()
+        node.order()
         await node.taken()
         passed = asyncio.Event()
         asyncio.get_running_loop().call_later(2.1, passed.set)

@@ -1,4 +1,4 @@
-"""A real control plane, and a node that is enrolled with it."""
+"""A real control plane, a node that is enrolled with it, and an exchange on loopback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.binance.process import BinanceProcess
 from tests.control_plane.support import ServerProcess
 from tests.support import NodeDir, node_agent
 
@@ -38,3 +39,10 @@ def node(tmp_path: Path, server: ServerProcess) -> NodeDir:
     node = NodeDir.made(tmp_path)
     register(node, server)
     return node
+
+
+@pytest.fixture
+def exchange() -> Iterator[BinanceProcess]:
+    with BinanceProcess("--interval", "1s") as process:
+        process.price("40000")
+        yield process

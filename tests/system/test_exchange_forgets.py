@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from tests.live import SYMBOL, live_node
 from tests.support import NodeDir, NodeProcess, node_agent, told, until
 
 RESTING = ("--symbol", SYMBOL, "--side", "buy", "--type", "limit", "--amount", "0.01", "--price", "39000")
-
-
-@pytest.fixture
-def exchange() -> Iterator[BinanceProcess]:
-    with BinanceProcess("--interval", "1s") as process:
-        process.price("40000")
-        yield process
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from tests.system.conftest import register
 AWAY = {"drop_before": 1.0}
 """Every request about orders is dropped, before anything is done."""
 ORDER = ("--symbol", SYMBOL, "--side", "buy", "--exchange", "binance")
-
-
-@pytest.fixture
-def exchange() -> Iterator[BinanceProcess]:
-    with BinanceProcess("--interval", "1s") as process:
-        process.price("40000")
-        yield process
 
 
 @pytest.fixture
