@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from node_agent.errors import Explained
 from node_protocol import MAX_BODY, strict_json
 from node_protocol.refusals import Malformed, Problem, Refused, parse_problem
 from node_protocol.signatures import (
@@ -40,13 +41,8 @@ _LONGEST_RETRY_AFTER: Final = 3600.0
 """Seconds: a server that asks for more is asked again all the same."""
 
 
-class AddressError(Exception):
-    """A server's URL that the node will not speak to. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class AddressError(Explained):
+    """A server's URL that the node will not speak to."""
 
 
 class LineFault(Exception):

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from node_agent.core import hours
 from node_agent.core.market import OrderType, Side
 from node_agent.core.policy import TRADING_COMMANDS, OnSilence, Policy
+from node_agent.errors import Explained
 from node_agent.vault import VaultKey
 from node_protocol.messages import parse_decimal
 from node_protocol.refusals import Malformed
@@ -38,13 +39,8 @@ _PASSPHRASE: Final = "NODE_VAULT_PASSPHRASE"  # noqa: S105  (the name of a varia
 _PASSPHRASE_FILE: Final = "NODE_VAULT_PASSPHRASE_FILE"  # noqa: S105
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class ConfigError(Explained):
+    """The configuration cannot be used."""
 
 
 def _money(value: object) -> Decimal:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from node_agent.errors import Explained
 from node_protocol import strict_json
 from node_protocol.refusals import Malformed
 
@@ -29,13 +30,8 @@ _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group, as Linux tells them of a peer."""
 
 
-class ControlError(Exception):
-    """The node did not answer. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class ControlError(Explained):
+    """The node did not answer."""
 
 
 class NotRunning(ControlError):

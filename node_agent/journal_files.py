@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from node_agent.errors import Explained
 from node_agent.journal_schema import explained, open_reader, see_that_it_is_sound
 
 _TABLES: Final = ("orders", "fills", "events", "commands")
 
 
-class ExportRefused(Exception):
-    """There is something in the way of a copy. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class ExportRefused(Explained):
+    """There is something in the way of a copy."""
 
 
 @dataclass(frozen=True, slots=True)

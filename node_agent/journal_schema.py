@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from node_agent.errors import Explained
+
 _MIGRATIONS: Final = (
     """
     CREATE TABLE facts (
@@ -73,13 +75,8 @@ _BUSY_SECONDS: Final = 5.0
 _WRITABLE: Final = "let the node write to its data directory, and see that its disk is not mounted read-only"
 
 
-class JournalError(Exception):
-    """The journal cannot be trusted or written: nothing may be traded. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class JournalError(Explained):
+    """The journal cannot be trusted or written: nothing may be traded."""
 
 
 class JournalMissing(JournalError):

@@ -10,18 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from node_agent.errors import Explained
+
 LOCK_FILE: Final = "node.lock"
 _PATIENCE: Final = 0.5
 """Seconds: `status` holds the lock for a moment to see whether it is free."""
 
 
-class LockError(Exception):
-    """The directory is not ours. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class LockError(Explained):
+    """The directory is not ours."""
 
 
 class DirectoryLock:

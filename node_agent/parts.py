@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from node_agent.errors import Explained
 from node_agent.journal import JournalError
 
 _END_SECONDS: Final = 0.4
@@ -16,13 +17,8 @@ _END_SECONDS: Final = 0.4
 _log = structlog.get_logger("node")
 
 
-class NodeFailed(Exception):
-    """A part of the node died, and the process ends for it. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class NodeFailed(Explained):
+    """A part of the node died, and the process ends for it."""
 
 
 class Parts:

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretBytes, SecretStr
 
+from node_agent.errors import Explained
 from node_protocol.encoding import b64url_decode, b64url_encode
 from node_protocol.refusals import Malformed
 
@@ -32,13 +33,8 @@ _CHECK: Final = "check"
 """A value under this name opens with the right key alone; so a wrong key is told from a damaged secret."""
 
 
-class VaultError(Exception):
-    """The vault cannot be used. `hints` say what to do."""
-
-    def __init__(self, message: str, *hints: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hints = hints
+class VaultError(Explained):
+    """The vault cannot be used."""
 
 
 class VaultKey:
