@@ -90,3 +90,18 @@ def sent(wanted: tuple[effects.Effect, ...]) -> list[OrderRequest]:
 def cancelled(wanted: tuple[effects.Effect, ...]) -> list[str]:
     """Client order ids of what of these effects is cancelled at the exchange."""
     return [each.client_order_id for each in wanted if isinstance(each, effects.Cancel)]
+
+
+def stops(node: Node, *, flatten: bool = False, then_end: bool = True) -> tuple[effects.Effect, ...]:
+    """`node-agent stop --cancel-open`, or `--flatten`."""
+    return node.take(events.OwnerStops(node.now, flatten, then_end, "enough"))
+
+
+def ticked(node: Kept, seconds: float = 1) -> tuple[effects.Effect, ...]:
+    """A second passes, or more."""
+    return node.take(events.Tick(node.after(seconds)))
+
+
+def stop_file(node: Node, *, there: bool = True, flatten: bool = False) -> tuple[effects.Effect, ...]:
+    """A file STOP came or went."""
+    return node.take(events.StopFile(node.now, there, flatten))

@@ -1,4 +1,4 @@
-"""What the owner says holds: pause, resume, a file STOP, an order or a cancel by hand under the owner's own limits."""
+"""What the owner says holds: pause, resume, an order, a cancel or a giving-up by hand, under the owner's own limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node_agent.core.ids import order_of_owner
 from node_agent.core.market import ExchangeStatus, OpenOrder, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.state import PAUSED_BY_OWNER, RISK_CHECK_FAILED, STOP_FILE, STOPPED_BY_OWNER, Trading
-from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
+from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent, stop_file
 from tests.node.values import START, Node, command, fill, limits, place, ready, state_of, told
 
 S = ExchangeStatus
@@ -31,11 +31,6 @@ def by_hand(number: str = "1", side: Side = Side.BUY, amount: str = "0.01", **mo
 def wants(node: Node, asked: OrderRequest, exchange: str = "paper") -> list[OrderRequest]:
     """What of it is sent."""
     return sent(node.take(events.OwnerWants(node.now, exchange, asked)))
-
-
-def stop_file(node: Node, *, there: bool = True, flatten: bool = False) -> tuple[effects.Effect, ...]:
-    """A file STOP came or went."""
-    return node.take(events.StopFile(node.now, there, flatten))
 
 
 # Pause and resume.
@@ -89,69 +84,6 @@ def test_the_server_cannot_lift_what_the_owner_stopped() -> None:
     node.take(events.OwnerStops(START, flatten=False, then_end=False, reason="so"))
     assert node.refused_by(command("r", "trading.resume")) == STOPPED_BY_OWNER
     assert node.refused_by(place("a")) == STOPPED_BY_OWNER
-
-
-# The file STOP.
-
-
-def test_a_stop_file_cancels_what_is_open_and_ends_nothing() -> None:
-    node = ready()
-    node.bought("a", "0.02", 40000)
-    entry = resting(node, "entry")
-    assert cancelled(stop_file(node)) == [entry.client_order_id]
-    wanted = node.take(events.OrderTold(START, told(entry, S.CANCELLED)))
-    assert not any(isinstance(each, effects.End | effects.Submit) for each in wanted)
-    assert node.state.windup is None
-    assert node.refused_by(place("b")) == STOP_FILE
-
-
-def test_a_stop_file_that_says_flatten_closes_positions_too() -> None:
-    node = ready()
-    node.bought("a", "0.02", 40000)
-    (exit_,) = sent(stop_file(node, flatten=True))
-    assert (exit_.side, exit_.amount) == (Side.SELL, D("0.02"))
-    node.fill(exit_, "t2", 40000)
-    assert node.state.windup is None
-    assert not any(isinstance(each, effects.End) for each in node.done)
-
-
-def test_a_stop_file_into_which_flatten_is_written_later_closes_then() -> None:
-    node = ready()
-    node.bought("a", "0.02", 40000)
-    assert sent(stop_file(node)) == []
-    assert len(sent(stop_file(node, flatten=True))) == 1
-
-
-def test_trading_goes_on_when_the_file_is_gone() -> None:
-    node = ready()
-    stop_file(node)
-    stop_file(node, there=False)
-    assert node.last("node.resumed") == {"by": "owner", "rule": "stop_file"}
-    assert len(node.order(place("a"))) == 1
-
-
-def test_resume_does_not_lift_a_file_that_is_there() -> None:
-    node = ready()
-    stop_file(node)
-    node.take(events.OwnerResumed(START))
-    assert node.refused_by(place("a")) == STOP_FILE
-
-
-def test_a_file_that_is_still_there_at_the_next_start_does_not_begin_anew(tmp_path: Path) -> None:
-    node = kept(tmp_path)
-    stop_file(node)
-    assert node.state.windup is None
-    node.restart()
-    assert stop_file(node) == ()
-    assert node.state.trading is Trading.HALTED
-
-
-def test_a_file_that_went_while_no_process_ran_stops_nothing(tmp_path: Path) -> None:
-    node = kept(tmp_path)
-    stop_file(node)
-    node.restart()
-    stop_file(node, there=False)
-    assert node.state.trading is Trading.ACTIVE
 
 
 # By hand.

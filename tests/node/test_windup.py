@@ -19,20 +19,10 @@ from node_agent.core.state import Trading
 from node_agent.core.windup import open_work
 from node_agent.journal import Journal
 from node_agent.strategies import MaTrend
-from tests.node.kept import Kept, cancelled, kept, protecting, resting, sent
+from tests.node.kept import cancelled, kept, protecting, resting, sent, stops, ticked
 from tests.node.values import START, Node, candle, command, fill, limits, place, ready, state_of, told
 
 S = ExchangeStatus
-
-
-def stops(node: Node, *, flatten: bool = False, then_end: bool = True) -> tuple[effects.Effect, ...]:
-    """`node-agent stop --cancel-open`, or `--flatten`."""
-    return node.take(events.OwnerStops(node.now, flatten, then_end, "enough"))
-
-
-def ticked(node: Kept, seconds: float = 1) -> tuple[effects.Effect, ...]:
-    """A second passes, or more."""
-    return node.take(events.Tick(node.after(seconds)))
 
 
 def ends(wanted: tuple[effects.Effect, ...]) -> bool:
@@ -476,39 +466,6 @@ def test_the_server_cannot_take_back_an_exit(all_of_them: bool) -> None:
     assert sent(node.take(events.Due(START, exit_.client_order_id))) == [exit_]
 
 
-def begun_by_a_file(node: Node) -> OrderRequest:
-    """A file STOP that says flatten came, and an order that is still to be cancelled."""
-    node.bought("a", "0.02", 40000)
-    stop = protecting(node, amount="0.02")
-    node.take(events.StopFile(START, there=True, flatten=True))
-    return stop
-
-
-def test_what_a_file_began_is_called_off_when_the_file_goes() -> None:
-    node = ready()
-    stop = begun_by_a_file(node)
-    node.take(events.StopFile(START, there=False))
-    assert node.state.windup is None
-    assert sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED)))) == []
-    assert node.state.holdings["BTC/USD"].amount == D("0.02")
-
-
-def test_a_file_that_goes_calls_nothing_off_that_the_owner_wants_by_command() -> None:
-    node = ready()
-    stop = begun_by_a_file(node)
-    stops(node)
-    node.take(events.StopFile(START, there=False))
-    assert len(sent(node.take(events.OrderTold(START, told(stop, S.CANCELLED))))) == 1
-
-
-def test_a_file_that_was_never_there_calls_nothing_off() -> None:
-    node = ready()
-    node.bought("a", "0.02", 40000)
-    stops(node, flatten=True)
-    node.take(events.StopFile(START, there=False))
-    assert node.state.windup is not None
-
-
 def test_a_clock_that_is_set_back_does_not_hold_up_the_next_exit() -> None:
     node = ready()
     node.bought("a", "0.02", 40000)
@@ -516,28 +473,3 @@ def test_a_clock_that_is_set_back_does_not_hold_up_the_next_exit() -> None:
     refused = events.SubmitFailed(node.now, exit_.client_order_id, Failure.REFUSED, "halted for a moment")
     assert sent(node.take(refused)) == []
     assert len(sent(node.take(events.Tick(node.now - timedelta(hours=1))))) == 1
-
-
-def test_a_file_is_taken_back_though_new_risk_is_stopped_for_other_reasons(tmp_path: Path) -> None:
-    """A stop that is long done, and a silent server that nobody wants orders cancelled for."""
-    policy = limits(server_silence=timedelta(minutes=10))
-    node = kept(tmp_path, policy=policy, reports_to_server=True)
-    node.bought("a", "0.02", 40000)
-    stops(node, then_end=False)
-    assert node.state.windup is None
-    ticked(node, 601)
-    assert sorted(node.state.pauses) == ["server_silence", "stopped_by_owner"]
-    node.take(events.StopFile(node.now, there=True, flatten=True))
-    node.restart()
-    node.take(events.StopFile(node.now, there=False))
-    assert node.state.windup is None
-
-
-def test_a_file_that_goes_calls_nothing_off_that_silence_began(tmp_path: Path) -> None:
-    policy = limits(server_silence=timedelta(minutes=10), on_server_silence=OnSilence.FLATTEN)
-    node = kept(tmp_path, policy=policy, reports_to_server=True)
-    node.bought("a", "0.02", 40000)
-    node.take(events.StopFile(node.now, there=True))
-    ticked(node, 601)
-    node.take(events.StopFile(node.now, there=False))
-    assert node.state.windup is not None
