@@ -35,7 +35,8 @@ from node_agent.client import Clock
 from node_agent.core.market import OrderRequest, OrderType, Side, TimeInForce
 from node_agent.core.policy import TRADING_COMMANDS, Policy
 from node_agent.enrol import node_key_name
-from node_agent.exchanges.binance import binance_traits
+from node_agent.exchanges.binance import Binance, binance_traits
+from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
 from node_agent.journal import Journal, Registration
@@ -246,8 +247,8 @@ def adapter(url: str) -> SpotExchange:
     traits = binance_traits(5.0)
     wide = replace(traits, limits=tuple(replace(each, most=each.most * 100) for each in traits.limits))
     key = SecretStr("k" * 64)
-    line = connect(wide, key=key, secret=key, options={**traits.options, "recvWindow": 5000}, url=url)
-    return SpotExchange(line, wide, symbol=SYMBOL, interval=timedelta(minutes=1))
+    opening = Opening({"key": key, "secret": key}, SYMBOL, timedelta(minutes=1), url=url)
+    return Binance(connect(wide, opening), wide, symbol=SYMBOL, interval=timedelta(minutes=1))
 
 
 def limits() -> Policy:

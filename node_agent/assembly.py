@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from pydantic import SecretStr
 
-from node_agent import fingerprint, redaction
+from node_agent import exchange_keys, fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
 from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
 from node_agent.control import Control, StopWish
 from node_agent.core import events
 from node_agent.core.policy import NOTHING
+from node_agent.exchanges import catalogue
 from node_agent.exchanges.paper import open_paper
 from node_agent.exchanges.port import Exchange
+from node_agent.exchanges.profile import Opening
 from node_agent.journal import JOURNAL_FILE, Journal, Registration
 from node_agent.lock import DirectoryLock
 from node_agent.owner_files import OwnerFiles
@@ -30,8 +31,6 @@ from node_agent.vault import Vault
 from node_protocol.encoding import b64url_decode, format_time, parse_time
 from node_protocol.version import __version__
 
-EXCHANGE_KEY: Final = "exchange-key"
-EXCHANGE_SECRET: Final = "exchange-secret"  # noqa: S105  (the name of a secret)
 _INTERVALS: Final = {
     "1s": timedelta(seconds=1),
     "1m": timedelta(minutes=1),
@@ -147,24 +146,22 @@ def _exchange(
 ) -> Exchange:
     if config.exchange.name == "paper":
         return open_paper(config, data_dir, speed)
-    # Imported here alone: paper trading needs none of it, and it is the largest part of a start.
-    from node_agent.exchanges.through_ccxt import open_binance  # noqa: PLC0415
-
-    key, secret = (vault.get(name) for name in (EXCHANGE_KEY, EXCHANGE_SECRET))
-    if key is None or secret is None:
-        raise ConfigError(
-            f"the vault has no key for {config.exchange.name}",
-            f"put it there under the names {EXCHANGE_KEY} and {EXCHANGE_SECRET}",
-        )
-    return open_binance(
-        key=SecretStr(key.get_secret_value().decode()),
-        secret=SecretStr(secret.get_secret_value().decode()),
+    name = config.exchange.name
+    key = exchange_keys.kept(vault, name)
+    if key is None:
+        raise ConfigError(f"the vault has no key for {name}", f"put one there: node-agent keys add {name}")
+    opening = Opening(
+        credentials=key.parts,
         symbol=config.exchange.symbol,
         interval=_INTERVALS[config.exchange.interval],
         recv_window=float(config.exchange.recv_window),
         url=config.exchange.url,
         banned_until=None if last_told.get("banned_until") is None else parse_time(last_told["banned_until"]),
     )
+    try:
+        return catalogue.open_exchange(name, opening)
+    except ValueError as error:
+        raise ConfigError(f"cannot trade on {name} as {data_dir / CONFIG_FILE} has it: {error}") from None
 
 
 def _uplink(

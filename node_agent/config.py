@@ -94,7 +94,7 @@ class VaultSection(Section):
 class ExchangeSection(Section):
     """`[exchange]`."""
 
-    name: Literal["paper", "binance"] = "paper"
+    name: Literal["paper", "binance", "coinbase", "cryptocom", "kraken", "okx", "polymarket", "robinhood"] = "paper"
     symbol: Symbol = "BTC/USD"
     interval: Literal["1s", "1m", "5m", "15m", "1h"] = "1m"
     """Of candles, where the exchange makes them."""
@@ -229,11 +229,6 @@ def _check_mode(path: Path, config: Config) -> None:
         )
     if paper and config.paper is None:
         raise ConfigError(f"{path}: paper: missing", "name the recording to play in [paper] candles")
-    if not paper and config.exchange.url is None:
-        raise ConfigError(
-            f"{path}: exchange.url: missing",
-            "this version trades on no real exchange yet: name a stand-in on this machine, such as http://127.0.0.1:8080",
-        )
     if config.exchange.url is not None and not _LOOPBACK.fullmatch(config.exchange.url):
         raise ConfigError(
             f"{path}: exchange.url: must be http:// to this machine with a port, such as http://127.0.0.1:8080"

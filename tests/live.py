@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
-from node_agent.assembly import EXCHANGE_KEY, EXCHANGE_SECRET
+from pydantic import SecretStr
+
+from node_agent.exchange_keys import ExchangeKey, keep
 from node_agent.vault import Vault, VaultKey
 from tests.binance.process import BinanceProcess
 from tests.support import NodeDir
@@ -25,8 +28,8 @@ def live_node(parent: Path, exchange: BinanceProcess, *options: str) -> NodeDir:
         node, ('exchanges = ["paper"]', 'exchanges = ["binance"]'), ('"5000"', '"50000"'), ('"500"', '"50000"')
     )
     vault = Vault.open(node.path / "vault.json", VaultKey.from_file(node.key_file))
-    vault.put(EXCHANGE_KEY, exchange.key.encode())
-    vault.put(EXCHANGE_SECRET, exchange.secret.encode())
+    parts = {"key": SecretStr(exchange.key), "secret": SecretStr(exchange.secret)}
+    keep(vault, ExchangeKey("binance", parts, datetime.now(UTC)))
     return node
 
 

@@ -88,6 +88,33 @@ class Candle:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticker:
+    """A symbol's prices at one moment. What is None is not known: nothing was traded, or that side is empty."""
+
+    symbol: str
+    last: Decimal | None
+    bid: Decimal | None
+    ask: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is bid or asked for at one price."""
+
+    price: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Resting orders of a symbol, the best of each side first."""
+
+    symbol: str
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRequest:
     """What is asked of an exchange. `client_order_id` names it for ever: asking twice makes one order."""
 

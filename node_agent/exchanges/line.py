@@ -1,7 +1,8 @@
 """The line to one exchange: everything that is sent goes through here, and every failure is named here.
 
-ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed: those are the two places
-where a request can be let go or held. Whatever goes wrong leaves as an error of the port, without the address that was
+ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed; the session calls
+`Line._last_hand` for every request of its own, one that an answer sent elsewhere included. In all three the guard is
+asked. Whatever goes wrong leaves as an error of the port, without the address that was
 asked (a signature is part of it) or anything that hangs on it. A read whose connection was lost is repeated once; an
 order or a cancel never.
 """
@@ -18,6 +19,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn, TypeVar
 
+from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.limiter import Banned, Counted, Go, Limiter, Wait, ban_ends
 from node_agent.exchanges.port import (
     ExchangeError,
@@ -82,20 +84,35 @@ class _Answered(Exception):
 
 
 class _Call:
-    """One question of ours to ccxt, and whether anything of it has gone out."""
+    """One question of ours to ccxt, and how far it came."""
 
     sent = False
+    """Whether anything of it has gone out."""
+    let_go: tuple[str, str] | None = None
+    """Method and address of the request that the guard has last let go."""
 
 
 _call: ContextVar[_Call] = ContextVar("call")
 
 
+def _call_here() -> _Call:
+    """The question that is under way."""
+    call = _call.get(None)
+    if call is None:  # somebody asked ccxt itself
+        _call.set(call := _Call())
+    return call
+
+
 class Line:
     """One exchange of ccxt's, set up. Must be made inside a running event loop."""
 
-    def __init__(self, client: Any, traits: Traits, *, banned_until: datetime | None = None) -> None:
+    def __init__(self, client: Any, traits: Traits, guard: Guard, *, banned_until: datetime | None = None) -> None:
         """`banned_until`: what the exchange last told an earlier process of this node."""
         self._client = client
+        self._guard = guard
+        self._proxies = [
+            name for name in dir(client) if "proxy" in name.lower() and not callable(getattr(client, name))
+        ]
         self._traits = traits
         self._limiter = Limiter(traits.limits, time.time())
         if banned_until is not None and banned_until.timestamp() - time.time() <= _LONGEST_BAN_SECONDS:
@@ -107,6 +124,7 @@ class Line:
         # change the rounding of every Decimal in the process.
         client.fetch2 = self._send
         client.fetch = self._fetch
+        client.client = self._no_socket
         client.on_rest_response = self._hear
         client.handle_errors = self._judge
         client.amount_to_precision = client.price_to_precision = lambda _symbol, value: value
@@ -164,7 +182,10 @@ class Line:
 
     async def close(self) -> None:
         """Let go of the connections."""
+        session, self._client.session = self._client.session, None
         await self._client.close()
+        if session is not None:
+            await session.close()
 
     async def _asked(self, read: Callable[[Any], T], method: str, *arguments: Any, acts: bool = False) -> T:
         call = _Call()
@@ -188,13 +209,14 @@ class Line:
         config: Mapping[str, Any] | None = None,
     ) -> Any:
         """Every request of ccxt's. Raises an ExchangeError and nothing else."""
-        acts = method != "GET"
+        self._guard.call(api, method, path)
+        acts = self._traits.acting(method, path)
         params, config = params or {}, config or {}
         cost = self._client.calculate_rate_limiter_cost(api, method, path, params, config)
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
-            await self._let_go(weight, orders=int(method == "POST"), urgent=acts)
+            await self._let_go(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
             try:
                 return await type(self._client).fetch2(self._client, path, api, method, params, config)
             except Exception as error:
@@ -204,11 +226,49 @@ class Line:
         raise fault
 
     async def _fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        self._guard.request(method, url, headers, body)
+        self._see_that_it_goes_straight()
+        self._open()
+        call = _call_here()
+        call.let_go = (method, url)
+        try:
+            return await type(self._client).fetch(self._client, url, method, headers, body)
+        finally:
+            call.let_go = None
+
+    def _open(self) -> None:
+        """ccxt's session, made ours: every request of it, whoever makes it, goes by the last hand."""
+        import aiohttp  # noqa: PLC0415  (as ccxt: a node that only plays with paper needs neither)
+
+        self._client.own_session = False
         self._client.open(True)
-        # aiohttp would send a cancel again when its connection was lost.
-        self._client.session._retry_connection = False
-        _call.get().sent = True
-        return await type(self._client).fetch(self._client, url, method, headers, body)
+        if self._client.session is None:
+            self._client.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._client.ssl_context),
+                middlewares=(self._last_hand,),
+                trust_env=False,
+            )
+            # aiohttp would send a cancel again when its connection was lost.
+            self._client.session._retry_connection = False
+
+    async def _last_hand(self, request: Any, handler: Any) -> Any:
+        call = _call.get(None)
+        self._guard.passed((request.method, str(request.url)), None if call is None else call.let_go)
+        if call is not None:
+            call.sent = True
+        return await handler(request)
+
+    def _see_that_it_goes_straight(self) -> None:
+        """Raises Forbidden where ccxt was told to send elsewhere first, or not to look at certificates."""
+        for name in self._proxies:
+            if getattr(self._client, name):
+                raise Forbidden(f"not sent: ccxt is to go by {name}, and a node goes to its exchange straight")
+        if not self._client.verify:
+            raise Forbidden("not sent: ccxt is not to look at certificates")
+
+    def _no_socket(self, url: str) -> NoReturn:
+        """ccxt's hook for every WebSocket."""
+        self._guard.socket(url)
 
     async def _let_go(self, weight: float, *, orders: int, urgent: bool) -> None:
         patience = self._traits.pace.patience
@@ -267,7 +327,12 @@ class Line:
         cause = error.__cause__
         if isinstance(error, _Answered):
             return self._refusal(error, acts=acts)
-        if not _call.get().sent:
+        sent = _call_here().sent
+        if isinstance(error, ExchangeError):
+            return (
+                error if not sent else _unknown(acts)(f"{self._traits.name} sent us elsewhere, and we do not go there")
+            )
+        if not sent:
             return ExchangeUnavailable(f"nothing was sent: {self._clean(str(error))}")
         if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return ExchangeUnavailable(f"{self._traits.name} cannot be reached ({type(cause).__name__})")

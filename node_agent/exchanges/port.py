@@ -8,12 +8,12 @@ carries the same `trade_id`. No adapter sends an order or a cancel twice by itse
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from node_agent.core.market import Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest
+from node_agent.core.market import Book, Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest, Ticker
 
 
 class ExchangeError(Exception):
@@ -87,8 +87,30 @@ class Exchange(Protocol):
     async def clock_offset(self) -> float | None:
         """Seconds that our clock is ahead of the exchange's, as last measured; None where it has none."""
 
+    def know(self, orders: Iterable[tuple[str, str]]) -> None:
+        """Client order ids and exchange order ids that belong together, from before; asking for those is quicker."""
+
     def updates(self) -> AsyncIterator[Update]:
         """Candles, order changes and fills from now on; fills come before the order change that they cause."""
 
     async def close(self) -> None:
         """Let go of sockets and files. Orders stay."""
+
+
+class RealExchange(Exchange, Protocol):
+    """One that is no play, and what an owner may ask of it beside what the node's loop needs."""
+
+    async def key_permissions(self) -> Mapping[str, bool] | None:
+        """What our key may do, by the exchange's own names; None where it has no way to ask."""
+
+    async def ticker(self) -> Ticker:
+        """Last price, best bid and best ask of the symbol."""
+
+    async def book(self, depth: int) -> Book:
+        """The best levels of each side of the symbol's book: at most so many."""
+
+    async def candles(self, since: datetime | None) -> Sequence[Candle]:
+        """Candles that opened at or after a time, the open one among them; the last few when None."""
+
+    async def recent_orders(self, since: datetime) -> Sequence[ExchangeOrder]:
+        """Orders of the account on the symbol that were placed since, as far as the exchange still tells of them."""

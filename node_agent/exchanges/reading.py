@@ -8,14 +8,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from node_agent.core.market import (
+    Book,
     Candle,
     ExchangeOrder,
     ExchangeStatus,
     Fill,
+    Level,
     Liquidity,
     Market,
     OpenOrder,
     Side,
+    Ticker,
 )
 
 _STATUSES: Final = {
@@ -97,6 +100,18 @@ def candle_of(raw: Sequence[Any], symbol: str, interval: timedelta) -> Candle:
     opened, *prices, volume = raw
     first, high, low, last = (_money(price) for price in prices)
     return Candle(symbol, time_of(opened), first, high, low, last, _money(volume), interval)
+
+
+def ticker_of(raw: Mapping[str, Any]) -> Ticker:
+    """The prices of a symbol."""
+    last, bid, ask = (None if raw[name] is None else _money(raw[name]) for name in ("last", "bid", "ask"))
+    return Ticker(raw["symbol"], last, bid, ask)
+
+
+def book_of(raw: Mapping[str, Any], symbol: str) -> Book:
+    """The book of a symbol."""
+    bids, asks = (tuple(Level(_money(each[0]), _money(each[1])) for each in raw[side]) for side in ("bids", "asks"))
+    return Book(symbol, bids, asks)
 
 
 def time_of(milliseconds: int) -> datetime:

@@ -1,7 +1,8 @@
 """The port, kept through a line to ccxt: one account on one spot exchange, for one symbol.
 
-An exchange's trades name its own order ids alone, so whose client order id each stands for is learnt from every order
-that is seen, and asked for where it is not known.
+What differs from one exchange to the next is data in `traits.py` where it can be, and else one of the methods at the
+end, which an exchange's own class may write anew. An exchange's trades mostly name its own order ids alone, so whose
+client order id each stands for is learnt from every order that is seen, and asked for where it is not known.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from node_agent.core import ids
 from node_agent.core.market import (
+    Book,
     Candle,
     Conduct,
     ExchangeOrder,
@@ -25,25 +27,26 @@ from node_agent.core.market import (
     OpenOrder,
     OrderRequest,
     OrderType,
+    Ticker,
 )
 from node_agent.exchanges.line import DuplicateOrder, Line, NoSuchOrder
 from node_agent.exchanges.polling import Follower, Trade
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Update
 from node_agent.exchanges.reading import (
     balances_of,
+    book_of,
     candle_of,
     fill_of,
     market_of,
     milliseconds_of,
     open_order_of,
     order_of,
+    ticker_of,
 )
 from node_agent.exchanges.traits import Traits
 
 _OVERLAP: Final = timedelta(minutes=1)
 """How much earlier trades are asked for than they were wanted: an exchange's parts may be late with some."""
-_ONE_BY_ONE: Final = 5
-"""Up to so many unknown orders are asked for by their ids; more are listed."""
 
 
 class SpotExchange:
@@ -58,6 +61,7 @@ class SpotExchange:
         self._ready = asyncio.Lock()
         self._markets: Mapping[str, Market] = {}
         self._client_ids: dict[str, str] = {}
+        self._exchange_ids: dict[str, str] = {}
         self._follower = Follower(self, traits.pace, interval)
 
     @property
@@ -89,31 +93,20 @@ class SpotExchange:
     async def create_order(self, request: OrderRequest) -> ExchangeOrder:
         """Place it, once. An id that the exchange knows answers with that order."""
         await self._be_ready()
-        parameters: dict[str, str] = {self._traits.new_id: self._written(request.client_order_id)}
-        price, kind = None, "market"
-        if request.type is OrderType.LIMIT:
-            kind, price = "limit", _exact(request.price)
-            parameters["timeInForce"] = request.time_in_force.upper()
-        elif request.type is OrderType.STOP:
-            parameters[self._traits.stop] = _exact(request.stop_price)
 
         def read(raw: Any) -> ExchangeOrder:
+            if self._traits.acknowledges:
+                return self._seen(_acknowledged(request, raw))
             order = self._read_order(raw)
             if order.client_order_id != request.client_order_id:
                 raise ValueError("another order than the one that was placed")
             return order
 
+        kind, price, parameters = self._asked_for(request)
+        side, amount = request.side.value, exact(request.amount)
         try:
             order = await self._line.ask(
-                read,
-                "create_order",
-                request.symbol,
-                kind,
-                request.side.value,
-                _exact(request.amount),
-                price,
-                parameters,
-                acts=True,
+                read, "create_order", request.symbol, kind, side, amount, price, parameters, acts=True
             )
         except DuplicateOrder:
             return await self._first(request)
@@ -123,12 +116,8 @@ class SpotExchange:
     async def cancel_order(self, client_order_id: str, symbol: str) -> ExchangeOrder:
         """Cancel what is left of it, once. One that has ended answers with how it ended."""
         await self._be_ready()
-
-        def read(raw: Any) -> ExchangeOrder:
-            return self._seen(order_of(raw, self._traits.statuses, client_order_id))
-
         try:
-            order = await self._line.ask(read, "cancel_order", None, symbol, self._known_as(client_order_id), acts=True)
+            order = await self._cancelled(client_order_id, symbol)
         except NoSuchOrder as error:
             found = await self.find_order(client_order_id, symbol)
             if found is None or found.status is ExchangeStatus.OPEN:
@@ -138,14 +127,19 @@ class SpotExchange:
         return order
 
     async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
-        """The order under this id; None when neither the exchange's orders nor its list of open ones have it."""
+        """The order under this id; None when neither the exchange's orders nor its lists of them have it."""
         await self._be_ready()
         try:
-            return await self._line.ask(self._read_order, "fetch_order", None, symbol, self._known_as(client_order_id))
+            known = self._exchange_ids.get(client_order_id)
+            if known is not None:
+                return await self.order(known)
+            if self._traits.known_id is not None:
+                parameters = {self._traits.known_id: self._written(client_order_id)}
+                return await self._line.ask(self._read_order, "fetch_order", None, symbol, parameters)
         except NoSuchOrder:
-            # The list comes from elsewhere at the exchange; either may be late.
-            listed = (each.order for each in await self.open_orders())
-            return next((order for order in listed if order.client_order_id == client_order_id), None)
+            pass
+        # The lists come from elsewhere at the exchange; either may be late.
+        return await self._listed(client_order_id)
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders of the account on the symbol, whoever placed them."""
@@ -162,8 +156,49 @@ class SpotExchange:
         return [trade.fill for trade in await self.trades_since(at)]
 
     async def clock_offset(self) -> float | None:
-        """Seconds that our clock is ahead; measured anew when it is time for that."""
+        """Seconds that our clock is ahead; measured anew when it is time for that. None where it tells no time."""
+        if not self._traits.has_clock:
+            return None
         return await self._line.measure(least_age=self._traits.pace.clock_every)
+
+    async def recent_orders(self, since: datetime) -> Sequence[ExchangeOrder]:
+        """Orders of the account on the symbol that were placed since, newest or oldest first."""
+        await self._be_ready()
+
+        def read(raw: Any) -> list[ExchangeOrder]:
+            return [self._read_order(each) for each in raw]
+
+        return await self._line.ask(read, "fetch_orders", self._symbol, milliseconds_of(since), self._traits.page)
+
+    async def key_permissions(self) -> Mapping[str, bool] | None:
+        """What our key may do, by the exchange's own names; None where it has no way to ask."""
+        query = self._traits.permissions
+        if query is None:
+            return None
+        if self._line.offset is None and self._traits.has_clock:
+            await self._line.measure(least_age=0.0)
+        return await self._line.ask(query.read, query.method)
+
+    async def ticker(self) -> Ticker:
+        """Last price, best bid and best ask."""
+        await self._be_ready()
+        return await self._line.ask(ticker_of, "fetch_ticker", self._symbol)
+
+    async def book(self, depth: int) -> Book:
+        """The best levels of each side: at most so many."""
+        await self._be_ready()
+
+        def read(raw: Any) -> Book:
+            book = book_of(raw, self._symbol)
+            return Book(book.symbol, book.bids[:depth], book.asks[:depth])
+
+        return await self._line.ask(read, "fetch_order_book", self._symbol, depth)
+
+    def know(self, orders: Iterable[tuple[str, str]]) -> None:
+        """Client order ids and exchange order ids that belong together, from before."""
+        for client_order_id, exchange_order_id in orders:
+            self._client_ids[exchange_order_id] = client_order_id
+            self._exchange_ids[client_order_id] = exchange_order_id
 
     def updates(self) -> AsyncIterator[Update]:
         """Closed candles, fills and changes of orders, found by asking again and again."""
@@ -184,13 +219,11 @@ class SpotExchange:
     async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
         """As `fills_since`, with the exchange's id of each trade's order."""
         await self._be_ready()
-        raws = await (self._all_trades(0) if at is None else self._trades_from(at - _OVERLAP))
-        return await self._trades(raws)
+        return await self._trades(await self._raw_trades(None if at is None else at - _OVERLAP))
 
     async def trades_of(self, exchange_order_id: str) -> Sequence[Trade]:
         """All trades of one order."""
-        raws = await self._line.ask(list, "fetch_order_trades", exchange_order_id, self._symbol)
-        return await self._trades(raws)
+        return await self._trades(await self._raw_trades_of(exchange_order_id))
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder:
         """An order by the exchange's id of it."""
@@ -215,7 +248,7 @@ class SpotExchange:
         async with self._ready:
             if not self._markets:
                 await self._load()
-            if self._line.offset is None:
+            if self._line.offset is None and self._traits.has_clock:
                 await self._line.measure(least_age=0.0)
 
     async def _load(self) -> None:
@@ -238,59 +271,11 @@ class SpotExchange:
         self._follower.note(found)
         return found
 
-    async def _trades_from(self, since: datetime) -> list[Any]:
-        """Trades since a time: span by span until there is one, and from there by their ids."""
-        now, ended = await self.exchange_now(), False
-        while True:
-            until = since + self._traits.trades_span
-            ended = until > now
-            span = {} if ended else {"until": milliseconds_of(until) - 1}
-            page = await self._page(milliseconds_of(since), span)
-            if page and (len(page) == self._traits.page or not ended):
-                return page + await self._all_trades(_last_id(page) + 1)
-            if ended:
-                return page
-            since = until
-
-    async def _all_trades(self, first_id: int) -> list[Any]:
-        trades: list[Any] = []
-        while True:
-            page = await self._page(None, {"fromId": first_id})
-            trades += page
-            if len(page) < self._traits.page:
-                return trades
-            first_id = _last_id(page) + 1
-
-    async def _page(self, since: int | None, parameters: Mapping[str, Any]) -> list[Any]:
-        trades: list[Any] = await self._line.ask(
-            list, "fetch_my_trades", self._symbol, since, self._traits.page, dict(parameters)
-        )
-        return trades
-
     async def _trades(self, raws: Iterable[Any]) -> Sequence[Trade]:
-        with _legible():
-            ordered = sorted(raws, key=lambda raw: (raw["timestamp"], int(raw["id"])))
-            await self._learn({str(raw["order"]) for raw in ordered})
+        with legible():
+            ordered = sorted(raws, key=_age)
+            await self._learn({str(raw["order"]) for raw in ordered} - self._client_ids.keys())
             return [Trade(str(raw["order"]), fill_of(raw, self._client_ids[str(raw["order"])])) for raw in ordered]
-
-    async def _learn(self, order_ids: set[str]) -> None:
-        """Have the client order id of each of these orders."""
-        unknown = sorted(order_ids - self._client_ids.keys(), key=int)
-        while len(unknown) > _ONE_BY_ONE:
-            before = len(unknown)
-            await self._line.ask(
-                lambda raw: [self._read_order(each) for each in raw],
-                "fetch_orders",
-                self._symbol,
-                None,
-                self._traits.page,
-                {"orderId": unknown[0]},
-            )
-            unknown = [each for each in unknown if each not in self._client_ids]
-            if len(unknown) == before:
-                break
-        for order_id in unknown:
-            await self.order(order_id)
 
     def _read_order(self, raw: Any) -> ExchangeOrder:
         return self._seen(order_of(raw, self._traits.statuses))
@@ -298,28 +283,106 @@ class SpotExchange:
     def _seen(self, order: ExchangeOrder) -> ExchangeOrder:
         order = replace(order, client_order_id=ids.read(order.client_order_id, self.conduct.id_form))
         self._client_ids[order.exchange_order_id] = order.client_order_id
+        if order.client_order_id:
+            self._exchange_ids[order.client_order_id] = order.exchange_order_id
         return order
-
-    def _known_as(self, client_order_id: str) -> dict[str, str]:
-        return {self._traits.known_id: self._written(client_order_id)}
 
     def _written(self, client_order_id: str) -> str:
         return ids.written(client_order_id, self.conduct.id_form)
 
+    # What an exchange's own class may do otherwise.
 
-def _exact(amount: Decimal | None) -> str:
+    def _asked_for(self, request: OrderRequest) -> tuple[str, str | None, dict[str, Any]]:
+        """An order as ccxt's `create_order` takes it: its type, its price, and what stands beside them."""
+        parameters: dict[str, Any] = {self._traits.new_id: self._written(request.client_order_id)}
+        if request.type is OrderType.LIMIT:
+            parameters["timeInForce"] = request.time_in_force.upper()
+            return "limit", exact(request.price), parameters
+        if request.type is OrderType.STOP:
+            parameters[self._traits.stop] = exact(request.stop_price)
+        return "market", None, parameters
+
+    async def _cancelled(self, client_order_id: str, symbol: str) -> ExchangeOrder:
+        """Cancel it, and tell how it stands. Raises NoSuchOrder where there is none that is open."""
+        if self._traits.cancelled_id is None:
+            known = await self._exchange_id(client_order_id, symbol)
+            await self._line.ask(_anything, "cancel_order", known, symbol, acts=True)
+            return await self.order(known)
+        parameters = {self._traits.cancelled_id: self._written(client_order_id)}
+
+        def read(raw: Any) -> ExchangeOrder:
+            return self._seen(order_of(raw, self._traits.statuses, client_order_id))
+
+        return await self._line.ask(read, "cancel_order", None, symbol, parameters, acts=True)
+
+    async def _exchange_id(self, client_order_id: str, symbol: str) -> str:
+        """What the exchange calls an order. Raises NoSuchOrder where it has none."""
+        if client_order_id not in self._exchange_ids:
+            found = await self.find_order(client_order_id, symbol)
+            if found is None:
+                raise NoSuchOrder(f"{self.name} has no order {client_order_id}")
+        return self._exchange_ids[client_order_id]
+
+    async def _listed(self, client_order_id: str) -> ExchangeOrder | None:
+        """The order under this id in the lists of the account's orders."""
+        listed = [each.order for each in await self.open_orders()]
+        if self._traits.known_id is None:
+            listed += await self.recent_orders(self._line.exchange_time() - self._traits.looks_back)
+        return next((order for order in listed if order.client_order_id == client_order_id), None)
+
+    async def _raw_trades(self, since: datetime | None) -> Sequence[Any]:
+        """Trades since a time, as ccxt reads them: page by page, where a page begins with the oldest."""
+        trades: dict[str, Any] = {}
+        from_ = 0 if since is None else milliseconds_of(since)
+        while True:
+            page = await self._line.ask(list, "fetch_my_trades", self._symbol, from_, self._traits.page)
+            with legible():
+                new = {str(raw["id"]): raw for raw in page if str(raw["id"]) not in trades}
+                trades |= new
+                if len(page) < self._traits.page or not new:
+                    return list(trades.values())
+                from_ = max(raw["timestamp"] for raw in page)
+
+    async def _raw_trades_of(self, exchange_order_id: str) -> Sequence[Any]:
+        """All trades of one order, as ccxt reads them."""
+        return await self._line.ask(list, "fetch_order_trades", exchange_order_id, self._symbol)
+
+    async def _learn(self, unknown: set[str]) -> None:
+        """Have the client order id of each of these orders."""
+        for order_id in sorted(unknown):
+            await self.order(order_id)
+
+
+def _acknowledged(request: OrderRequest, raw: Any) -> ExchangeOrder:
+    """An order of which the exchange has said no more than that it has it."""
+    return ExchangeOrder(
+        client_order_id=request.client_order_id,
+        exchange_order_id=str(raw["id"]),
+        symbol=request.symbol,
+        status=ExchangeStatus.OPEN,
+        amount=request.amount,
+        filled=Decimal(0),
+    )
+
+
+def _anything(raw: Any) -> None:
+    """An answer of which nothing is wanted but that it came."""
+
+
+def exact(amount: Decimal | None) -> str:
+    """A price or an amount as it is sent. Raises OrderRefused for none."""
     if amount is None:
         raise OrderRefused("not sent: an order without its price")
     return format(amount, "f")
 
 
-def _last_id(page: Sequence[Any]) -> int:
-    with _legible():
-        return max(int(raw["id"]) for raw in page)
+def _age(raw: Any) -> tuple[int, int, str]:
+    """By what trades are put in order: their ids count up, where they are numbers."""
+    return raw["timestamp"], len(str(raw["id"])), str(raw["id"])
 
 
 @contextmanager
-def _legible() -> Iterator[None]:
+def legible() -> Iterator[None]:
     """Turns what reading an answer raises that is not as it should be into an error of the port."""
     try:
         yield

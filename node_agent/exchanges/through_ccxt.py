@@ -14,17 +14,15 @@ import ipaddress
 import logging
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import SecretStr
-
-from node_agent.exchanges.binance import binance_traits
+from node_agent.exchanges import allowlist
+from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.line import Line
-from node_agent.exchanges.spot import SpotExchange
+from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.traits import Traits
 from node_protocol.version import __version__
 
@@ -34,41 +32,14 @@ _HOMES: Final = ("ccxt.base.errors", "ccxt.base.exchange")
 """Where the names are at home that ccxt's own modules import from its package."""
 
 
-def open_binance(
-    *,
-    key: SecretStr,
-    secret: SecretStr,
-    symbol: str,
-    interval: timedelta,
-    recv_window: float,
-    url: str | None,
-    banned_until: datetime | None = None,
-) -> SpotExchange:
-    """One account on Binance, for one symbol and candles of one length. Nothing is asked of it yet.
+def connect(traits: Traits, opening: Opening) -> Line:
+    """A line to an exchange, with its guard on. Nothing is sent yet. Must be called inside a running event loop.
 
-    `recv_window` is how many seconds old a request may be when it arrives. `url` is another exchange on loopback, in
-    place of the real one. Before `banned_until` nothing is sent. Must be called inside a running event loop. Raises
-    ValueError for a `url` that is not on loopback, or an interval that the exchange has no candles of.
+    Raises ValueError for a stand-in that is not on this machine, AllowlistError for an exchange without an allowlist.
     """
-    traits = binance_traits(recv_window)
-    options = {**traits.options, "recvWindow": int(recv_window * 1000)}
-    line = connect(traits, key=key, secret=secret, options=options, url=url, banned_until=banned_until)
-    return SpotExchange(line, traits, symbol=symbol, interval=interval)
-
-
-def connect(
-    traits: Traits,
-    *,
-    key: SecretStr,
-    secret: SecretStr,
-    options: Mapping[str, Any],
-    url: str | None,
-    banned_until: datetime | None = None,
-) -> Line:
-    """A line to an exchange. Nothing is sent yet. Raises ValueError for a `url` that is not on loopback."""
+    guard = Guard(allowlist.read(traits.name), origin=opening.url)
     settings = {
-        "apiKey": key.get_secret_value(),
-        "secret": secret.get_secret_value(),
+        **{ours: opening.credentials[name].get_secret_value() for name, ours in traits.credentials.items()},
         "enableRateLimit": False,
         "timeout": int(traits.pace.timeout * 1000),
         "aiohttp_trust_env": False,
@@ -77,44 +48,64 @@ def connect(
         "timeout_on_exit": 0,
         "userAgent": f"trading-node/{__version__}",
         "has": {"fetchCurrencies": False},
-        "options": {**options, "maxRetriesOnFailure": 0},
+        "options": {**traits.options, "maxRetriesOnFailure": 0},
     }
-    client = exchange_class(traits.name)(settings)
+    client = _silent(exchange_class(traits.ccxt_class or f"{_ASYNC}.{traits.name}"))(settings)
     # Amounts stay the strings that they came as; of Decimals, which it also knows, ccxt loses some on its way.
     client.number = str
-    if url is not None:
-        client.urls["api"] = _moved(client.urls["api"], url)
-    # Below this it writes every request whole, key and signature included.
+    if opening.url is not None:
+        client.urls["api"] = _moved(client.urls["api"], opening.url)
+    return Line(client, traits, guard, banned_until=opening.banned_until)
+
+
+def _silent(theirs: Any) -> Any:
+    """A class of ccxt's that never tells what it sends: keys and signatures are part of it."""
     logger = logging.getLogger("ccxt.base.exchange")
     logger.setLevel(max(logging.WARNING, logger.level))
-    return Line(client, traits, banned_until=banned_until)
+    if _warns not in logger.filters:
+        logger.addFilter(_warns)  # for whoever sets its level lower than that, later
+    quiet = property(lambda _self: False, _stay_quiet)
+    return type(theirs.__name__, (theirs,), {"verbose": quiet, "log": lambda *_: None})
 
 
-def exchange_class(name: str) -> Any:
-    """ccxt's class for an exchange, alone where that can be."""
+def _warns(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
+def _stay_quiet(_self: Any, wanted: object) -> None:
+    if wanted:
+        raise Forbidden("ccxt would print every request whole, key and signature included: it stays switched off")
+
+
+def exchange_class(path: str) -> Any:
+    """ccxt's class of an exchange by module and name, such as `ccxt.async_support.kraken`; alone where that can be."""
     if _PACKAGE in sys.modules:
-        return _whole(name)
+        return _whole(path)
     try:
-        return _alone(name)
+        return _alone(path)
     except Exception:
         for module in [each for each in sys.modules if each == _PACKAGE or each.startswith(_PACKAGE + ".")]:
             del sys.modules[module]
-        return _whole(name)
+        return _whole(path)
 
 
-def _whole(name: str) -> Any:
-    import ccxt.async_support  # type: ignore[import-untyped]  # noqa: PLC0415  (what this module is there to avoid)
+def _whole(path: str) -> Any:
+    import ccxt.async_support  # type: ignore[import-untyped]  # noqa: F401, PLC0415  (what this module is to avoid)
 
-    return getattr(ccxt.async_support, name)
+    return getattr(importlib.import_module(path), path.rpartition(".")[2])
 
 
-def _alone(name: str) -> Any:
+def _alone(path: str) -> Any:
     package = _stand_in(_PACKAGE, None)
-    _stand_in(_ASYNC, package.__path__)
+    stand_ins = {_PACKAGE}
+    for name in {_ASYNC, path.rpartition(".")[0]}:
+        _stand_in(name, package.__path__)
+        stand_ins.add(name)
     try:
-        return getattr(importlib.import_module(f"{_ASYNC}.{name}"), name)
+        return getattr(importlib.import_module(path), path.rpartition(".")[2])
     finally:
-        del sys.modules[_ASYNC], sys.modules[_PACKAGE]
+        for name in stand_ins:
+            del sys.modules[name]
 
 
 def _stand_in(name: str, path: Any) -> ModuleType:

@@ -10,6 +10,7 @@ from typing import Any
 
 from node_agent.core.market import Conduct, ExchangeStatus
 from node_agent.exchanges.limiter import Limit
+from node_agent.exchanges.permissions import Query
 
 
 class Meaning(StrEnum):
@@ -50,9 +51,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """One exchange. Its name is ccxt's id for it."""
+    """One exchange that is spoken to through ccxt."""
 
     name: str
+    """Its id here; the name of its allowlist."""
     conduct: Conduct
     limits: tuple[Limit, ...]
     weight_per_cost: float
@@ -65,10 +67,26 @@ class Traits:
     """What it says of an id that it knows, where the code alone does not tell."""
     new_id: str
     """How its API calls the client order id of a new order."""
-    known_id: str
-    """The same, of an order that is asked for or cancelled."""
+    known_id: str | None
+    """The same, of an order that is asked for; None where it can be found in lists of orders alone."""
+    cancelled_id: str | None
+    """The same, of an order that is cancelled; None where that goes by the exchange's id alone."""
     stop: str
     """ccxt's name for the trigger of a market stop."""
+    ccxt_class: str = ""
+    """ccxt's module and class of it, where they are not `async_support` and its name."""
+    credentials: Mapping[str, str] = field(default_factory=lambda: {"key": "apiKey", "secret": "secret"})
+    """What ccxt calls the parts of a key, by our names of them."""
+    permissions: Query | None = None
+    """How it is asked what a key may do; None where it does not tell."""
+    acting: Callable[[str, str], bool] = lambda method, _path: method != "GET"
+    """Whether a request makes the exchange do something, by method and ccxt's path: those are never sent twice."""
+    orders: Callable[[str, str], bool] = lambda method, _path: method == "POST"
+    """Whether it places an order, which its limits count."""
+    acknowledges: bool = False
+    """Whether it answers a new order with its id alone, and how it stands has to be asked for."""
+    has_clock: bool = True
+    """Whether it tells its time; else ours is taken for it."""
     statuses: Mapping[str, ExchangeStatus] = field(default_factory=dict)
     """Statuses that ccxt hands on as they are."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +95,8 @@ class Traits:
     """Parameters with which it tells of one symbol alone."""
     balances: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the request for balances."""
+    looks_back: timedelta = timedelta(days=30)
+    """How old an ended order is that is still looked for in lists."""
     page: int = 1000
     """Trades, orders or candles in one answer at most."""
     trades_span: timedelta = timedelta(days=1)

@@ -11,12 +11,21 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from node_agent.core.market import OrderRequest, OrderType, Side
-from node_agent.exchanges.binance import binance_traits
+from node_agent.exchanges.binance import Binance, binance_traits
+from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
 from tests.binance.process import BinanceProcess
 
 SYMBOL = "BTC/USDT"
+
+
+def an_opening(
+    url: str | None, *, key: str = "k" * 64, secret: str = "s" * 64, interval: timedelta = timedelta(minutes=1)
+) -> Opening:
+    """With what an account is opened, of which all but the address is made up."""
+    parts = {"key": SecretStr(key), "secret": SecretStr(secret)}
+    return Opening(parts, SYMBOL, interval, url=url)
 
 
 def opened(
@@ -31,12 +40,9 @@ def opened(
 ) -> SpotExchange:
     """An account of ours on the process, with traits changed by name."""
     traits = replace(binance_traits(5.0), **changes)
-    secret_ = SecretStr(secret or binance.secret)
-    options = {**traits.options, "recvWindow": 5000}
-    url = url or binance.url
-    key = SecretStr(binance.key)
-    line = connect(traits, key=key, secret=secret_, options=options, url=url, banned_until=banned_until)
-    return SpotExchange(line, traits, symbol=symbol, interval=interval)
+    parts = {"key": SecretStr(binance.key), "secret": SecretStr(secret or binance.secret)}
+    opening = Opening(parts, symbol, interval, url=url or binance.url, banned_until=banned_until)
+    return Binance(connect(traits, opening), traits, symbol=symbol, interval=interval)
 
 
 def an_order(**changes: Any) -> OrderRequest:

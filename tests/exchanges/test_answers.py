@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from node_agent.exchanges.binance import binance_traits
 from node_agent.exchanges.line import ClockOff, DuplicateOrder, Line, NoSuchOrder
@@ -25,23 +24,24 @@ from node_agent.exchanges.port import (
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
 from tests.binance.process import BinanceProcess
-from tests.exchanges.opening import at_market
+from tests.exchanges.opening import an_opening, at_market
 from tests.exchanges.stub import Stub
 
 pytestmark = pytest.mark.asyncio
 
 KEY, SECRET = "k" * 64, "s" * 64
 ORDER = {"symbol": "BTCUSDT", "side": "BUY", "newClientOrderId": "a" * 32}
+KNOWN = {"symbol": "BTCUSDT", "origClientOrderId": "a" * 32}
 
 
 def line_to(url: str, secret: str = SECRET) -> Line:
-    return connect(binance_traits(5.0), key=SecretStr(KEY), secret=SecretStr(secret), options={}, url=url)
+    return connect(binance_traits(5.0), an_opening(url, key=KEY, secret=secret))
 
 
 async def fault(line: Line, method: str = "private_post_order", *, acts: bool = True) -> ExchangeError:
     """The error that a request ends with."""
     with pytest.raises(ExchangeError) as raised:
-        await line.ask(dict, method, ORDER, acts=acts)
+        await line.ask(dict, method, ORDER if "_post_" in method else KNOWN, acts=acts)
     return raised.value
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from node_agent.exchanges.binance import binance_traits
-from node_agent.exchanges.through_ccxt import connect, open_binance
+from node_agent.exchanges.binance import binance_traits, open_exchange
+from node_agent.exchanges.through_ccxt import connect
+from tests.exchanges.opening import an_opening
 from tests.exchanges.stub import Stub
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,7 +32,7 @@ PROGRAM = """
 import asyncio, json, sys
 from node_agent.exchanges import through_ccxt
 {prepared}
-exchange = through_ccxt.exchange_class("binance")({{"apiKey": "k" * 64, "secret": "s" * 64}})
+exchange = through_ccxt.exchange_class("ccxt.async_support.binance")({{"apiKey": "k" * 64, "secret": "s" * 64}})
 alone = "ccxt.async_support.kraken" not in sys.modules
 exchange.nonce = lambda: 1700000000000
 asked = {{"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.001", "newClientOrderId": "a" * 32}}
@@ -71,27 +71,13 @@ def test_a_node_that_opens_no_exchange_imports_neither_ccxt_nor_aiohttp() -> Non
 @pytest.mark.parametrize("url", ["http://example.com:80", "http://10.0.0.1", "http://[2001:db8::1]/", "127.0.0.1:80"])
 def test_an_address_that_is_not_on_loopback_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not on loopback"):
-        open_binance(
-            key=SecretStr("k"),
-            secret=SecretStr("s"),
-            symbol="BTC/USDT",
-            interval=timedelta(minutes=1),
-            recv_window=5.0,
-            url=url,
-        )
+        open_exchange(an_opening(url))
 
 
 @pytest.mark.asyncio
 async def test_an_interval_without_candles_is_refused() -> None:
     with pytest.raises(ValueError, match="no candles"):
-        open_binance(
-            key=SecretStr("k"),
-            secret=SecretStr("s"),
-            symbol="BTC/USDT",
-            interval=timedelta(minutes=7),
-            recv_window=5.0,
-            url="http://127.0.0.1:1",
-        )
+        open_exchange(an_opening("http://127.0.0.1:1", interval=timedelta(minutes=7)))
 
 
 @pytest.mark.asyncio
@@ -99,7 +85,7 @@ async def test_every_address_moves_to_loopback_and_no_proxy_is_used(monkeypatch:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with Stub(200, '{"serverTime": 1}') as stub:
-        line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=stub.url)
+        line = connect(binance_traits(5.0), an_opening(stub.url))
         assert await line.ask(int, "fetch_time") == 1
         urls = line._client.urls["api"]
         await line.close()
@@ -109,7 +95,7 @@ async def test_every_address_moves_to_loopback_and_no_proxy_is_used(monkeypatch:
 
 @pytest.mark.asyncio
 async def test_the_real_addresses_are_binances_own() -> None:
-    line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=None)
+    line = connect(binance_traits(5.0), an_opening(None))
     assert line._client.urls["api"]["private"] == "https://api.binance.com/api/v3"
     await line.close()
 
@@ -118,7 +104,7 @@ async def test_the_real_addresses_are_binances_own() -> None:
 async def test_ccxts_log_stays_above_what_shows_requests() -> None:
     logger = logging.getLogger("ccxt.base.exchange")
     logger.setLevel(logging.DEBUG)
-    line = connect(binance_traits(5.0), key=SecretStr("k"), secret=SecretStr("s"), options={}, url=None)
+    line = connect(binance_traits(5.0), an_opening(None))
     assert logger.level == logging.WARNING
     assert line._client.verbose is False
     await line.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal as D
@@ -97,6 +97,9 @@ class Shop:
     async def fills_since(self, at: datetime | None) -> Sequence[Fill]:
         await self.around("before fills")
         return [fill for fill in self.fills() if at is None or fill.at >= at]
+
+    def know(self, orders: Iterable[tuple[str, str]]) -> None:
+        pass
 
     async def updates(self) -> AsyncIterator[Update]:
         for candle in self.candles:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -136,6 +136,9 @@ class PaperExchange:
     async def clock_offset(self) -> float | None:
         """None: a recording has no clock of today."""
         return None
+
+    def know(self, orders: Iterable[tuple[str, str]]) -> None:
+        """Nothing new: these books have every id."""
 
     async def updates(self) -> AsyncIterator[Update]:
         """Plays the recording: its first candle at once, each next one an interval later. Behind its end: silence.
