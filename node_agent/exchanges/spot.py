@@ -378,6 +378,8 @@ def exact(amount: Decimal | None) -> str:
 
 def _age(raw: Any) -> tuple[int, int, str]:
     """By what trades are put in order: their ids count up, where they are numbers."""
+    if raw["id"] is None:
+        raise ValueError("a trade without its id")
     return raw["timestamp"], len(str(raw["id"])), str(raw["id"])
 
 

@@ -7,10 +7,12 @@ import asyncio
 import signal
 from decimal import Decimal
 
+from tests.binance import control
 from tests.binance.app import Exchange
-from tests.binance.market import LISTED
-from tests.binance.requests import Key
-from tests.binance.server import serve
+from tests.binance.requests import Key, Request
+from tests.venue.http import Answer
+from tests.venue.market import LISTED
+from tests.venue.server import serve
 
 INTERVALS = {"1s": 1000, "1m": 60_000}
 
@@ -41,7 +43,13 @@ async def run(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    _, port = await serve(exchange, options.port)
+
+    async def respond(request: Request) -> Answer | None:
+        if request.path.startswith(control.PREFIX):
+            return control.answer(exchange, request)
+        return await exchange.respond(request)
+
+    _, port = await serve(Request, respond, options.port)
     print(f"ready http://127.0.0.1:{port}", flush=True)
     await stopped.wait()
 

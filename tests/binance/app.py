@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
-from tests.binance import refusals, wire
-from tests.binance.books import Books
+from tests.binance import wire
 from tests.binance.desk import Desk
-from tests.binance.faults import Fault, Faults
 from tests.binance.limits import Limits
-from tests.binance.market import Market, Rules
 from tests.binance.params import Params
-from tests.binance.refusals import Refused
 from tests.binance.requests import Key, Request, Window, authenticate
 from tests.binance.routes import ROUTES, Route
+from tests.venue import refusals
+from tests.venue.books import Books
+from tests.venue.faults import Fault, Faults
+from tests.venue.http import Answer, Clock
+from tests.venue.market import Market, Rules
+from tests.venue.refusals import Refused
 
-JSON: Final = "application/json;charset=UTF-8"
+ORDER_PATHS: Final = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades")
+ONLY_FOR: Final = {
+    "not_found_once": ("GET", "/api/v3/order"),
+    "stale_list": ("GET", "/api/v3/openOrders"),
+}
 HTML: Final = "text/html"
-
-
-@dataclass
-class Clock:
-    """The exchange's time: ours, and so many seconds ahead."""
-
-    ahead: float = 0.0
-    source: Callable[[], float] = time.time
-
-    def now(self) -> int:
-        """Milliseconds since the epoch."""
-        return int((self.source() + self.ahead) * 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content: str = JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +68,7 @@ class Exchange:
         markets = {rules.symbol: Market(rules, self._interval, self._seed) for rules in self._listed}
         books = Books(self.clock.now, markets, self._deposited, self._seed)
         self.desk = Desk(books, Limits(), chance=Random(self._seed))
-        self.faults = Faults()
+        self.faults = Faults(ORDER_PATHS, ONLY_FOR)
         self.requests: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self._listed_now: list[wire.Json] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from tests.binance.desk import Desk
-from tests.binance.orders import Ask
 from tests.binance.params import CLIENT_ID, SYMBOL, Params
-from tests.binance.refusals import Refused, invalid, missing, neither, not_required, rejected
+from tests.venue.orders import Ask
+from tests.venue.refusals import Refused, invalid, missing, neither, not_required, rejected
 
 SIDES: Final = ("BUY", "SELL")
 IN_FORCE: Final = ("GTC", "IOC", "FOK")

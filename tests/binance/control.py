@@ -11,11 +11,12 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from tests.binance import wire
-from tests.binance.app import Answer, Exchange
+from tests.binance.app import Exchange
 from tests.binance.asking import asked
 from tests.binance.params import Params
-from tests.binance.refusals import Refused
 from tests.binance.requests import Request
+from tests.venue.http import Answer
+from tests.venue.refusals import Refused
 
 PREFIX: Final = "/_test/"
 

@@ -8,9 +8,9 @@ from random import Random
 from string import ascii_letters, digits
 from typing import Any, Final
 
-from tests.binance.books import Books
 from tests.binance.limits import Limits
 from tests.binance.params import Params
+from tests.venue.books import Books
 
 TRADE_ONLY: Final = {
     "ipRestrict": False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.binance.refusals import banned, too_many_orders, too_much_weight
+from tests.venue.refusals import banned, too_many_orders, too_much_weight
 
 MINUTE: Final = 60_000
 ORDER_WINDOWS: Final = {"10S": (10_000, "10 SECOND"), "1D": (86_400_000, "1 DAY")}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import parse_qsl
 
-from tests.binance.refusals import Refused, invalid, missing
+from tests.venue.refusals import Refused, invalid, missing
 
 CLIENT_ID: Final = r"^[\.A-Z\:/a-z0-9_-]{1,36}$"
 WHOLE: Final = r"^[0-9]{1,20}$"

@@ -8,7 +8,7 @@ from tests.binance import wire
 from tests.binance.asking import asked
 from tests.binance.desk import Desk
 from tests.binance.params import CLIENT_ID, SYMBOL, Params
-from tests.binance.refusals import bad_combination, invalid, lookup_too_long, neither, unknown_to_cancel
+from tests.venue.refusals import bad_combination, invalid, lookup_too_long, neither, unknown_to_cancel
 
 T = TypeVar("T")
 

@@ -2,94 +2,27 @@
 
 from __future__ import annotations
 
-import select
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any, Final
 
-import httpx
+from tests.venue.process import WITHIN, VenueProcess
 
-ROOT: Final = Path(__file__).parent.parent.parent
-WITHIN: Final = 30.0
+__all__ = ["KEY", "SECRET", "WITHIN", "BinanceProcess"]
+
 KEY: Final = "testkey0testkey0testkey0testkey0testkey0testkey0testkey0testkey0"
 SECRET: Final = "secret00secret00secret00secret00secret00secret00secret00secret00"
 
 
-class BinanceProcess:
-    """`python -m tests.binance`, ready when `with` is entered and stopped by its pid when it is left."""
+class BinanceProcess(VenueProcess):
+    """`python -m tests.binance`."""
 
     def __init__(self, *options: str, key: str = KEY, secret: str = SECRET) -> None:
+        super().__init__("tests.binance", "--key", key, "--secret", secret, *options)
         self.key = key
         self.secret = secret
-        self.url = ""
-        self._options = options
-
-    def __enter__(self) -> BinanceProcess:
-        command = [sys.executable, "-m", "tests.binance", "--key", self.key, "--secret", self.secret, *self._options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
-        try:
-            self.url = self._ready()
-        except BaseException:
-            self._end()
-            raise
-        self._client = httpx.Client(base_url=f"{self.url}/_test/", timeout=WITHIN, trust_env=False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-        self._end()
-
-    def _ready(self) -> str:
-        assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], WITHIN)[0], "the exchange did not start"
-        word, _, url = self.process.stdout.readline().strip().partition(" ")
-        assert word == "ready", "the exchange ended at once"
-        return url
-
-    def _end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(WITHIN)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-    def stop(self) -> int:
-        """SIGTERM; its exit code."""
-        self.process.terminate()
-        return self.process.wait(WITHIN)
-
-    def books(self) -> dict[str, Any]:
-        """All orders, trades, balances, counts of requests, refusals, faults and client ids that came twice."""
-        books: dict[str, Any] = self._client.get("books").raise_for_status().json()
-        return books
-
-    def price(self, price: str, *, symbol: str | None = None, depth: str | None = None) -> None:
-        """Pins the price; resting orders see it at once. `depth` is how much can be taken at once."""
-        self._post("price", {"price": price, "symbol": symbol, "depth": depth})
-
-    def walk(self, *, symbol: str | None = None) -> None:
-        """Lets the price go on by its script."""
-        self._post("price", {"walk": True, "symbol": symbol})
-
-    def clock(self, ahead: float) -> None:
-        """Sets how many seconds its clock is ahead of ours."""
-        self._post("clock", {"ahead": ahead})
-
-    def expire_key(self, expired: bool = True) -> None:
-        """The key is no good, or good again."""
-        self._post("key", {"valid": not expired})
 
     def restrictions(self, **flags: bool) -> None:
         """Changes what apiRestrictions tells of the key, as `enableWithdrawals=True`."""
         self._post("key", {"restrictions": flags})
-
-    def foreign(self, **order: str) -> dict[str, Any]:
-        """An order by the owner's hand, in Binance's field names."""
-        return self._post("foreign", order)
 
     def foreign_cancel(self, order_id: int, symbol: str | None = None) -> dict[str, Any]:
         """A cancel by the owner's hand."""
@@ -98,19 +31,3 @@ class BinanceProcess:
     def limits(self, **limits: float | None) -> None:
         """Sets weight, orders_10s, orders_1d, ban_after, ban_seconds; `ban` shuts the caller out for seconds."""
         self._post("limits", limits)
-
-    def faults(
-        self, *rules: dict[str, Any], chance: dict[str, float] | None = None, seed: int = 0, seconds: float = 1.0
-    ) -> None:
-        """Replaces the fault plan; without arguments nothing goes wrong any more."""
-        self._post("faults", {"rules": rules, "chance": chance, "seed": seed, "seconds": seconds})
-
-    def reset(self) -> None:
-        """New books, limits and faults; the process goes on."""
-        self._post("reset", {})
-
-    def _post(self, action: str, body: Any) -> dict[str, Any]:
-        answer = self._client.post(action, json=body)
-        assert answer.status_code == 200, answer.text
-        result: dict[str, Any] = answer.json()
-        return result

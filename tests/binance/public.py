@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from tests.binance import wire
 from tests.binance.desk import Desk
-from tests.binance.market import Market
 from tests.binance.params import SYMBOL, Params
-from tests.binance.refusals import Refused, bad_combination
+from tests.venue.market import Market
+from tests.venue.refusals import Refused, bad_combination
 
 DAY: Final = 86_400_000
 KLINES: Final = {"1s": 1000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from tests.binance.params import WHOLE, Params
-from tests.binance.refusals import Refused, bad_key, bad_signature, too_early, too_late
+from tests.venue.http import HttpRequest
+from tests.venue.refusals import Refused, bad_key, bad_signature, too_early, too_late
 
 USUAL_WINDOW: Final = Decimal(5000)
 WIDEST_WINDOW: Final = Decimal(60000)
@@ -19,14 +19,8 @@ AHEAD: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; names of headers are in lower case."""
-
-    method: str
-    path: str
-    query: str = ""
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+class Request(HttpRequest):
+    """One request of Binance's."""
 
     @property
     def params(self) -> Params:

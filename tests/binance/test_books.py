@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from tests.binance.books import Books
-from tests.binance.market import LISTED, Market
-from tests.binance.orders import ZERO, Ask, Order
-from tests.binance.refusals import Refused
+from tests.venue.books import Books
+from tests.venue.market import LISTED, Market
+from tests.venue.orders import ZERO, Ask, Order
+from tests.venue.refusals import Refused
 
 START = 1_800_000_000_000
 BTC = LISTED["BTCUSDT"]

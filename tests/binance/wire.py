@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tests.binance.limits import Limits
-from tests.binance.market import Candle, Market, Rules
-from tests.binance.orders import STOPS, Order, Trade
+from tests.venue.market import Candle, Market, Rules
+from tests.venue.orders import STOPS, Order, Trade
 
 Json = dict[str, Any]
 

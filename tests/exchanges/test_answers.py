@@ -117,7 +117,7 @@ async def test_an_answer_that_cannot_be_read_may_have_been_done(read: Any) -> No
         with pytest.raises(OutcomeUnknown):
             await line.ask(read, "private_post_order", ORDER, acts=True)
         with pytest.raises(ExchangeUnavailable):
-            await line.ask(read, "private_get_order", ORDER)
+            await line.ask(read, "private_get_order", KNOWN)
         await line.close()
 
 
@@ -142,7 +142,7 @@ async def test_what_acts_goes_out_once_on_a_connection_that_was_used_before(meth
     """aiohttp repeats a DELETE by itself when a connection that it kept open turns out to be gone."""
     async with Stub() as stub:
         line = line_to(stub.url)
-        await line.ask(dict, "private_get_order", ORDER)
+        await line.ask(dict, "private_get_order", KNOWN)
         stub.answer = b""
         assert type(await fault(line, method)) is OutcomeUnknown
         await line.close()
@@ -212,9 +212,9 @@ async def test_what_the_exchange_has_counted_is_heard() -> None:
     counted = {"X-MBX-USED-WEIGHT-1M": "5999", "X-MBX-ORDER-COUNT-10S": "7"}
     async with Stub(200, "{}", counted) as stub:
         line = line_to(stub.url)
-        await line.ask(dict, "private_get_order", ORDER)
+        await line.ask(dict, "private_get_order", KNOWN)
         error = await fault(line, "private_get_order", acts=False)
-        await line.ask(dict, "private_delete_order", ORDER, acts=True)
+        await line.ask(dict, "private_delete_order", KNOWN, acts=True)
         told = line.rate_limits["limits"]
         await line.close()
     assert isinstance(error, RateLimited)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Generic, TypeVar
 
 import httptools
 
-from tests.binance import control
-from tests.binance.app import Answer, Exchange
-from tests.binance.requests import Request
+from tests.venue.http import Answer, HttpRequest
+
+R = TypeVar("R", bound=HttpRequest)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Generic[R]):
     """One caller. What it asked for is done even when it is gone."""
 
-    def __init__(self, respond: Callable[[Request], Awaitable[Answer | None]], tasks: set[asyncio.Task[None]]) -> None:
-        self._respond, self._tasks = respond, tasks
+    def __init__(
+        self, kind: type[R], respond: Callable[[R], Awaitable[Answer | None]], tasks: set[asyncio.Task[None]]
+    ) -> None:
+        self._kind, self._respond, self._tasks = kind, respond, tasks
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url, self._body, self._headers = b"", b"", dict[str, str]()
@@ -54,12 +57,12 @@ class Connection(asyncio.Protocol):
         """The request is whole: answers it, each in a task of its own, for some answers come late."""
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode()
-        request = Request(method, path, query, self._body.decode("latin-1"), self._headers)
+        request = self._kind(method, path, query, self._body.decode("latin-1"), self._headers)
         task = asyncio.get_running_loop().create_task(self._answer(request, self._parser.should_keep_alive()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, request: Request, keep: bool) -> None:
+    async def _answer(self, request: R, keep: bool) -> None:
         try:
             answer = await self._respond(request)
         except Exception:
@@ -86,15 +89,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def serve(exchange: Exchange, port: int) -> tuple[asyncio.Server, int]:
+async def serve(
+    kind: type[R], respond: Callable[[R], Awaitable[Answer | None]], port: int
+) -> tuple[asyncio.Server, int]:
     """Listens on loopback; gives the server and its port."""
-
-    async def respond(request: Request) -> Answer | None:
-        if request.path.startswith(control.PREFIX):
-            return control.answer(exchange, request)
-        return await exchange.respond(request)
-
     tasks: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(respond, tasks), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: Connection(kind, respond, tasks), "127.0.0.1", port, backlog=1024)
     return server, server.sockets[0].getsockname()[1]

@@ -11,10 +11,10 @@ from decimal import ROUND_DOWN, Decimal
 from random import Random
 from typing import Final
 
-from tests.binance import filters
-from tests.binance.market import Market, whole
-from tests.binance.orders import AT_MARKET, STOPS, ZERO, Ask, Order, Trade
-from tests.binance.refusals import (
+from tests.venue import filters
+from tests.venue.market import Market, whole
+from tests.venue.orders import AT_MARKET, STOPS, ZERO, Ask, Order, Trade
+from tests.venue.refusals import (
     Refused,
     filter_failed,
     invalid_symbol,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
 BEFORE: Final = frozenset({"drop_before", "hang_before", "5xx_before", "-1021", "429", "418", "not_found_once"})
 AFTER: Final = frozenset({"drop_after", "hang_after", "answer_late", "5xx_after", "duplicate", "garbage", "stale_list"})
-ONLY_FOR: Final = {
-    "not_found_once": ("GET", "/api/v3/order"),
-    "stale_list": ("GET", "/api/v3/openOrders"),
-}
-ORDER_PATHS: Final = frozenset({"/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades"})
 
 
 @dataclass
@@ -31,14 +27,15 @@ class Fault:
 
     def fits(self, method: str, path: str) -> bool:
         """Whether this request is one of them."""
-        named = self.method in (None, method) and self.path in (None, path)
-        return self.times > 0 and named and ONLY_FOR.get(self.what, (method, path)) == (method, path)
+        return self.times > 0 and self.method in (None, method) and self.path in (None, path)
 
 
 class Faults:
-    """The plan. Rules come first, in their order; then chance, for signed requests about orders."""
+    """The plan. Rules come first, in their order; then chance, for requests about orders."""
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Collection[str] = (), only_for: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """`paths`: those of requests about orders. `only_for`: faults that go with one method and path alone."""
+        self._paths, self._only_for = frozenset(paths), only_for or {}
         self.rules: list[Fault] = []
         self.chance: dict[str, float] = {}
         self.seconds = 1.0
@@ -68,18 +65,21 @@ class Faults:
 
     def _ruled(self, method: str, path: str) -> Fault | None:
         for rule in self.rules:
-            if rule.fits(method, path):
+            if self._fits(rule, method, path):
                 rule.times -= 1
                 return rule
         return None
 
     def _by_chance(self, method: str, path: str) -> Fault | None:
-        if path not in ORDER_PATHS:
+        if path not in self._paths:
             return None
         drawn = self._random.random()
         for what, share in self.chance.items():
             drawn -= share
             if drawn < 0:
                 fault = Fault(what, seconds=self.seconds)
-                return fault if fault.fits(method, path) else None
+                return fault if self._fits(fault, method, path) else None
         return None
+
+    def _fits(self, fault: Fault, method: str, path: str) -> bool:
+        return fault.fits(method, path) and self._only_for.get(fault.what, (method, path)) == (method, path)

@@ -1,4 +1,7 @@
-"""What the exchange says when it refuses: Binance's codes and messages, each with its HTTP status."""
+"""What an exchange says when it refuses: Binance's codes and messages, each with its HTTP status.
+
+The books speak in them; the dialect of another exchange puts its own in their place.
+"""
 
 from __future__ import annotations
 

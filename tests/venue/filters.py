@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from tests.binance.market import Rules
-from tests.binance.orders import AT_MARKET, Ask
-from tests.binance.refusals import Refused, filter_failed
+from tests.venue.market import Rules
+from tests.venue.orders import AT_MARKET, Ask
+from tests.venue.refusals import Refused, filter_failed
 
 PRECISION: Final = 8
 
