@@ -17,11 +17,13 @@ from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, Conf
 from node_agent.control import Control, StopWish
 from node_agent.core import events
 from node_agent.core.policy import NOTHING
+from node_agent.exchange_keys import ExchangeKey
 from node_agent.exchanges import catalogue
 from node_agent.exchanges.paper import open_paper
-from node_agent.exchanges.port import Exchange
+from node_agent.exchanges.port import Exchange, RealExchange
 from node_agent.exchanges.profile import Opening
 from node_agent.journal import JOURNAL_FILE, Journal, Registration
+from node_agent.key_watch import KeyWatch
 from node_agent.lock import DirectoryLock
 from node_agent.owner_files import OwnerFiles
 from node_agent.runner import Runner
@@ -31,7 +33,7 @@ from node_agent.vault import Vault
 from node_protocol.encoding import b64url_decode, format_time, parse_time
 from node_protocol.version import __version__
 
-_INTERVALS: Final = {
+INTERVALS: Final = {
     "1s": timedelta(seconds=1),
     "1m": timedelta(minutes=1),
     "5m": timedelta(minutes=5),
@@ -54,7 +56,8 @@ async def run_node(
 
     `live`: the owner said once more that it may trade on a real exchange.
 
-    Raises ConfigError, VaultError, LockError, JournalError, NotRegistered or NodeFailed; nothing is left open.
+    Raises ConfigError, VaultError, LockError, JournalError, NotRegistered, KeyRejected or NodeFailed; nothing is left
+    open.
     """
     config = load(data_dir, environ)
     if config.node.mode == "live" and not live:
@@ -70,7 +73,7 @@ async def run_node(
         if stop_with is None:
             raise
         policy, unreadable = NOTHING, error.message  # to stop needs no limits
-    interval = _INTERVALS[config.exchange.interval]
+    interval = INTERVALS[config.exchange.interval]
     if config.node.mode == "live" and policy.max_data_age <= interval and stop_with is None:
         raise ConfigError(
             f"{data_dir / POLICY_FILE}: max_data_age: must be longer than a candle of {config.exchange.interval}",
@@ -85,9 +88,22 @@ async def run_node(
         def own_time() -> datetime:
             return datetime.fromtimestamp(clock.wall(), UTC)
 
+        watch: KeyWatch | None = None
+        if config.exchange.name == "paper":
+            exchange: Exchange = open_paper(config, data_dir, speed)
+        else:
+            exchange, key = _account(config, data_dir, vault, journal.fact("line_to_exchange") or {})
+            watch = KeyWatch(
+                exchange,
+                catalogue.profile_of(config.exchange.name),
+                key,
+                note=lambda facts: journal.put_fact("exchange_key", facts),
+                deliver=lambda event: runner.deliver(event),  # noqa: PLW0108  (it is made below)
+                clock=own_time,
+            )
         runner = Runner(
             journal=journal,
-            exchange=_exchange(config, data_dir, vault, speed, journal.fact("line_to_exchange") or {}),
+            exchange=exchange,
             policy=policy,
             strategies=() if stop_with is not None else strategies_of(config),
             version=__version__,
@@ -95,7 +111,11 @@ async def run_node(
             clock=own_time,
             news=owner_files.news,
             unreadable=unreadable,
+            # To stop, whatever the key may do: that needs it for cancels and exits alone.
+            admit=None if watch is None or stop_with is not None else watch.admit,
         )
+        if watch is not None and stop_with is None:
+            runner.add("watch of the key", watch.run)
         control = Control(
             data_dir,
             settle=runner.settle,
@@ -141,11 +161,10 @@ def strategies_of(config: Config) -> tuple[Strategy, ...]:
     return (trend,)
 
 
-def _exchange(
-    config: Config, data_dir: Path, vault: Vault, speed: float | None, last_told: Mapping[str, Any]
-) -> Exchange:
-    if config.exchange.name == "paper":
-        return open_paper(config, data_dir, speed)
+def _account(
+    config: Config, data_dir: Path, vault: Vault, last_told: Mapping[str, Any]
+) -> tuple[RealExchange, ExchangeKey]:
+    """The real exchange that the configuration names, and its key."""
     name = config.exchange.name
     key = exchange_keys.kept(vault, name)
     if key is None:
@@ -153,13 +172,13 @@ def _exchange(
     opening = Opening(
         credentials=key.parts,
         symbol=config.exchange.symbol,
-        interval=_INTERVALS[config.exchange.interval],
+        interval=INTERVALS[config.exchange.interval],
         recv_window=float(config.exchange.recv_window),
         url=config.exchange.url,
         banned_until=None if last_told.get("banned_until") is None else parse_time(last_told["banned_until"]),
     )
     try:
-        return catalogue.open_exchange(name, opening)
+        return catalogue.open_exchange(name, opening), key
     except ValueError as error:
         raise ConfigError(f"cannot trade on {name} as {data_dir / CONFIG_FILE} has it: {error}") from None
 

@@ -104,6 +104,10 @@ class Desk:
             case _:
                 assert_never(request)
 
+    def know(self, orders: Iterable[tuple[str, str]]) -> None:
+        """Client order ids and exchange order ids that belong together, from before."""
+        self._exchange.know(orders)
+
     async def markets(self) -> dict[str, Market]:
         """The exchange's markets, asked for until it answers."""
         pauses = _Pauses()

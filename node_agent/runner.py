@@ -107,8 +107,13 @@ class Runner:
         clock: Callable[[], datetime],
         news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
         unreadable: str | None = None,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`news` says, whenever it is asked, what the owner changed since. `unreadable`: why there are no limits."""
+        """`news` says, whenever it is asked, what the owner changed since. `unreadable`: why there are no limits.
+
+        `admit` returns when the exchange may be asked about orders at all, or raises for why it never may be.
+        """
+        self._admit = admit
         self._unreadable = unreadable
         self._news = news
         self._journal = journal
@@ -258,7 +263,14 @@ class Runner:
             self._step(event)
 
     async def _ask_at_start(self) -> list[CoreEvent]:
+        if self._admit is not None:
+            await self._admit()
         markets = await self._desk.markets()
+        self._desk.know(
+            (each.client_order_id, each.exchange_order_id)
+            for each in self._live()
+            if each.exchange_order_id is not None
+        )
         lookups = {order.client_order_id: await self._desk.lookup(order) for order in self._live()}
         fills = await self._desk.fills_since(self._journal.last_fill_at())
         open_orders = await self._desk.open_orders()

@@ -1,17 +1,22 @@
-"""A node that trades at the loopback exchange: made as a paper node, then given its exchange and its key."""
+"""Nodes that trade at an exchange on loopback, and have its key."""
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from node_agent.assembly import INTERVALS
 from node_agent.exchange_keys import ExchangeKey, keep
+from node_agent.exchanges.catalogue import profile_of
+from node_agent.exchanges.profile import KeyCheck
 from node_agent.vault import Vault, VaultKey
 from tests.binance.process import BinanceProcess
-from tests.support import NodeDir
+from tests.exchanges.cases import Case
+from tests.support import NodeDir, node_agent
 
 SYMBOL = "BTC/USDT"
 
@@ -43,3 +48,32 @@ def change_policy(node: NodeDir, *changes: tuple[str, str]) -> None:
     new = path.with_suffix(".new")
     new.write_text(text)
     new.replace(path)
+
+
+def node_of(parent: Path, case: Case, url: str, *options: str) -> NodeDir:
+    """A node of one of the conformance suite's exchanges, made by the words that an owner types, without a key."""
+    node = NodeDir(parent / "node", parent / "vault.key")
+    words = ("--exchange", case.name, "--symbol", case.symbol, "--strategy", "none", "--non-interactive", *options)
+    done = node_agent("init", "--data-dir", node.path, "--vault-key-file", node.key_file, *words)
+    assert done.returncode == 0, done.stderr
+    path = node.path / "config.toml"
+    interval = next(name for name, length in INTERVALS.items() if length == case.interval)
+    text = path.read_text().replace('interval = "1m"', f'interval = "{interval}"\nurl = "{url}"')
+    path.write_text(text)
+    change_policy(node, ('"1000"', '"50000"'), ('"5000"', '"50000"'), ('"500"', '"50000"'))
+    return node
+
+
+def add_key(node: NodeDir, case: Case) -> None:
+    """Put the exchange's key in, as its owner does."""
+    path = node.path.parent / "key.json"
+    path.write_text(json.dumps(dict(case.key)))
+    said = {
+        KeyCheck.ASKED: (),
+        KeyCheck.ATTESTED: ("--attest", "Ada Lovelace"),
+        KeyCheck.CUSTODY: ("--i-hold-the-wallet",),
+    }
+    words = said[profile_of(case.name).key_check]
+    done = node_agent("keys", "add", case.name, "--data-dir", node.path, "--file", path, *words)
+    path.unlink()
+    assert done.returncode == 0, done.stderr

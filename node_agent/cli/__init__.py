@@ -14,13 +14,17 @@ from typing import Final
 import click
 
 from node_agent.cli.errors import CliError, Exit
+from node_agent.redaction import watch_output
 from node_protocol.version import __version__
 
 _COMMANDS: Final = {
     "init": "Make a node: its configuration, its owner's limits, its vault.",
     "register": "Enrol the node with a server.",
+    "exchanges": "Show where the node can trade, and how a key is checked there.",
+    "keys": "Put exchange keys into the vault; list, test, remove them.",
     "run": "Trade, until told to stop.",
     "status": "Show how the node is.",
+    "health": "Tell by the exit code whether the node is well.",
     "pause": "Stop new risk.",
     "resume": "Let trading go on.",
     "stop": "End the node, and if asked cancel its orders and close its positions.",
@@ -56,6 +60,7 @@ def _group() -> None:
 
 def main() -> None:
     """Run one command and exit as `cli/errors.py` says."""
+    watch_output()
     # What ends in order at Ctrl-C does so at SIGTERM, and a shell's background jobs, which it has ignore SIGINT, do
     # too; `run` has handlers of its own once it trades.
     signal.signal(signal.SIGINT, signal.default_int_handler)

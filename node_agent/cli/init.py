@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from string import Template
 from typing import Final
 
 import click
 
-from node_agent.cli import options
+from node_agent.cli import options, templates
 from node_agent.cli.errors import CliError, Exit
 from node_agent.config import (
     CONFIG_FILE,
@@ -26,80 +25,18 @@ from node_agent.config import (
     load_policy,
     passphrase_from,
 )
+from node_agent.exchanges.catalogue import EXCHANGES, profile_of
 from node_agent.exchanges.paper import candles as recording
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultError, VaultKey
 
 _FILES: Final = (CONFIG_FILE, POLICY_FILE, VAULT_FILE, JOURNAL_FILE)
 
-_CONFIG: Final = Template("""\
-# The node's configuration. Each key can also be set by a variable that goes before this file: NODE_STRATEGY__NAME is
-# `name` in [strategy]. The owner's limits are in policy.toml.
-
-[node]
-name = "$name"               # how the server's operator sees this node
-mode = "paper"               # recorded prices and play money
-
-[vault]
-$vault
-
-[exchange]
-name = "paper"
-symbol = "$symbol"
-
-[paper]                      # the paper exchange
-candles = "$candles"
-volume_unit = "$volume_unit"         # what the recording counts volume in: base or quote currency
-cash = "$cash"               # of the quote currency, at the start
-maker_fee = "0.001"          # a fraction of the notional
-taker_fee = "0.001"
-volume_share = "0.1"         # a resting order gets at most this share of a candle's volume
-tick_size = "0.5"            # prices are whole multiples of it
-step_size = "0.00001"        # amounts are whole multiples of it
-minimum_notional = "5"
-
-[strategy]
-name = "$strategy"           # ma_trend: long while the fast average of closes is above the slow one; or none
-fast = 10                    # candles
-slow = 30
-notional = "$notional"             # size of an entry, in the quote currency
-
-[log]
-format = "text"              # or json
-level = "info"               # debug, info, warning, error
-""")
-
-_POLICY: Final = Template("""\
-# The owner's limits: no signal, strategy or server gets past them, and no server can change them. Amounts of money are
-# in the quote currency, in quotes; ages are in seconds. A change holds from the next order on.
-# Cancels and exits stay allowed whatever is reached. Try an order on them: node-agent policy check --help
-
-exchanges = ["paper"]
-symbols = ["$symbol"]
-sides = ["buy", "sell"]
-order_types = ["market", "limit", "stop"]
-max_order_notional = "1000"       # of one order
-max_open_notional = "5000"        # of all open orders
-max_position_notional = "5000"    # of one symbol, open orders included
-max_total_notional = "5000"       # of all positions and open orders
-orders_per_minute = 60
-orders_per_day = 5000
-daily_loss = "500"                # new risk stops when a day (UTC) has lost this much
-drawdown = "500"                  # and when so much is lost since the day's best moment
-price_collar = "0.20"             # no price worse than the last trade by more than this fraction
-max_signal_age = 0                # what was decided longer ago is not traded; 0: as long as its command is good
-max_data_age = 180                # nothing is weighed by a price that is older
-trading_hours = []                # such as ["mon-fri 08:00-17:30"], UTC; always when empty
-server_commands = true            # or false, or those that are taken: ["order.cancel", "trading.pause"]
-max_clock_drift = 2               # between this machine's clock and the exchange's
-server_silence = 0                # how long the server may be silent; 0: for ever
-on_server_silence = "pause"       # then: pause (new risk), cancel_open (orders), or flatten (positions too)
-""")
-
 
 @click.command()
 @options.data_dir
-@click.option("--paper", is_flag=True, help="Trade recorded prices with play money: the one mode that there is so far.")
+@click.option("--paper", is_flag=True, help="Trade recorded prices with play money.")
+@click.option("--exchange", type=click.Choice(EXCHANGES), help="Trade on a real exchange; see `node-agent exchanges`.")
 @click.option(
     "--candles",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -121,7 +58,7 @@ on_server_silence = "pause"       # then: pause (new risk), cancel_open (orders)
     show_envvar=True,
     help="The file that holds the vault's key; made when it is not there. Else NODE_VAULT_PASSPHRASE_FILE is used.",
 )
-@click.option("--symbol", default="BTC/USD", show_default=True, help="What to trade.")
+@click.option("--symbol", help="What to trade; BTC/USD, or what is usual on the exchange, unless given.")
 @click.option("--strategy", type=click.Choice(STRATEGIES), default="ma_trend", show_default=True)
 @click.option(
     "--notional", type=options.Money(), default="250", show_default=True, help="Size of the strategy's entries."
@@ -132,10 +69,11 @@ on_server_silence = "pause"       # then: pause (new risk), cancel_open (orders)
 def init(
     data_dir: Path,
     paper: bool,
+    exchange: str | None,
     candles: Path | None,
     candle_volume: str,
     vault_key_file: Path | None,
-    symbol: str,
+    symbol: str | None,
     strategy: str,
     notional: str,
     cash: str,
@@ -147,28 +85,25 @@ def init(
     Asks only for what is neither given by options nor by the environment.
     """
     asking = not non_interactive and sys.stdin.isatty()
-    if not paper and not (asking and click.confirm("Trade recorded prices with play money (paper)?", default=True)):
-        raise _usage("this version trades on paper alone", "add --paper")
-    candles = candles or _asked(asking, "Recorded prices (CSV or .csv.gz)", "--candles")
+    _see_where_it_trades(paper, exchange, asking)
+    if exchange is None:
+        candles = candles or _asked(asking, "Recorded prices (CSV or .csv.gz)", "--candles")
+    symbol = symbol or ("BTC/USD" if exchange is None else profile_of(exchange).example_symbol)
     try:
         passphrase = passphrase_from(os.environ)
     except ConfigError as error:
         raise _usage(error.message, *error.hints) from None
     if vault_key_file is None and passphrase is None:
         vault_key_file = _asked(asking, "Where to keep the vault's key (a file elsewhere)", "--vault-key-file")
-    if not candles.is_file():
+    if candles is not None and not candles.is_file():
         raise _usage(f"there is no file {candles}", "name the recorded prices with --candles")
-    existing = [each for each in _FILES if (data_dir / each).exists()]
-    if existing:
-        raise CliError(
-            f"there is a node in {data_dir} already: {existing[0]}", "name another directory, or run that node"
-        )
+    _see_that_it_is_empty(data_dir)
     values = {
         "name": _plain(name or socket.gethostname()),
-        "symbol": symbol,
-        "candles": _plain(str(candles.resolve())),
-        "volume_unit": candle_volume,
-        "cash": cash,
+        "mode": "paper" if exchange is None else "live",
+        "exchange": exchange or "paper",
+        "symbol": _plain(symbol),
+        "of_exchange": _of_exchange(candles, candle_volume, cash),
         "strategy": strategy,
         "notional": notional,
         "vault": f'key_file = "{_plain(str(vault_key_file.resolve()))}"'
@@ -177,7 +112,9 @@ def init(
     }
     new_key_file = None if vault_key_file is None or vault_key_file.exists() else vault_key_file
     try:
-        prices = _recorded(candles, symbol, volume_in_quote=candle_volume == "quote")
+        trades = f"{symbol} on {exchange}"
+        if candles is not None:
+            trades = _recorded(candles, symbol, volume_in_quote=candle_volume == "quote")
         with _all_or_nothing(data_dir, new_key_file):
             _write(data_dir, values)
             made = _make_vault(
@@ -190,11 +127,42 @@ def init(
     except (ConfigError, VaultError) as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from None
     click.echo(f"made a node in {data_dir}: {CONFIG_FILE}, {POLICY_FILE}, {VAULT_FILE}")
-    click.echo(f"it trades {prices}")
+    click.echo(f"it trades {trades}")
     if made is not None:
         click.echo(f"made the vault's key in {made}: keep a copy of it elsewhere, nothing else opens the vault")
+    if exchange is not None:
+        click.echo(f"next: see what {POLICY_FILE} allows: node-agent policy show --data-dir {data_dir}")
+        click.echo(f"then: node-agent keys add {exchange} --data-dir {data_dir}")
+        click.echo(f"then: node-agent run --live --data-dir {data_dir}")
+        return
     click.echo(f"next: node-agent register --data-dir {data_dir} --server https://… --token nt_…")
     click.echo(f"  or: node-agent run --data-dir {data_dir}")
+
+
+def _see_that_it_is_empty(data_dir: Path) -> None:
+    existing = [each for each in _FILES if (data_dir / each).exists()]
+    if existing:
+        raise CliError(
+            f"there is a node in {data_dir} already: {existing[0]}", "name another directory, or run that node"
+        )
+
+
+def _see_where_it_trades(paper: bool, exchange: str | None, asking: bool) -> None:
+    """Raises CliError unless it is one of both."""
+    if paper and exchange:
+        raise _usage("--paper and --exchange cannot both be meant")
+    if paper or exchange:
+        return
+    if not (asking and click.confirm("Trade recorded prices with play money (paper)?", default=True)):
+        raise _usage("what is it to trade on?", "add --paper for play money, or --exchange with a name")
+
+
+def _of_exchange(candles: Path | None, candle_volume: str, cash: str) -> str:
+    """The part of config.toml that the kind of exchange needs."""
+    if candles is None:
+        return templates.OF_A_REAL_ONE
+    values = {"candles": _plain(str(candles.resolve())), "volume_unit": candle_volume, "cash": cash}
+    return templates.OF_PAPER.substitute(values)
 
 
 def _recorded(path: Path, symbol: str, *, volume_in_quote: bool) -> str:
@@ -211,8 +179,8 @@ def _recorded(path: Path, symbol: str, *, volume_in_quote: bool) -> str:
 
 def _write(data_dir: Path, values: dict[str, str]) -> None:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (data_dir / CONFIG_FILE).write_text(_CONFIG.substitute(values), encoding="utf-8")
-    (data_dir / POLICY_FILE).write_text(_POLICY.substitute(values), encoding="utf-8")
+    (data_dir / CONFIG_FILE).write_text(templates.CONFIG.substitute(values), encoding="utf-8")
+    (data_dir / POLICY_FILE).write_text(templates.POLICY.substitute(values), encoding="utf-8")
     # What was written must be what can be read: an amount that is none is said here, not at the first start.
     load(data_dir, {})
     load_policy(data_dir)

@@ -13,6 +13,7 @@ from node_agent.cli import options
 from node_agent.cli.errors import CliError, Exit
 from node_agent.config import ConfigError
 from node_agent.journal import JournalError
+from node_agent.key_watch import KeyRejected
 from node_agent.lock import LockError
 from node_agent.parts import NodeFailed
 from node_agent.uplink import NotRegistered
@@ -37,7 +38,7 @@ def run(data_dir: Path, speed: float | None, live: bool) -> None:
         asyncio.run(run_node(data_dir, os.environ, speed=speed, live=live))
     except (ConfigError, VaultError) as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
-    except (JournalError, LockError, NodeFailed) as error:
+    except (JournalError, KeyRejected, LockError, NodeFailed) as error:
         raise CliError(error.message, *error.hints) from error
     except NotRegistered as error:
         raise CliError(str(error), "register it again with `node-agent register --replace`") from error

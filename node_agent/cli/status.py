@@ -59,6 +59,7 @@ def _told(data_dir: Path, journal: Journal) -> dict[str, Any]:
         "mode": node.get("mode"),
         "exchange": node.get("exchange"),
         "line_to_exchange": journal.fact("line_to_exchange"),
+        "exchange_key": journal.fact("exchange_key"),
         **facts.of_trading(state),
         "stopping": journal.fact("windup"),
         "day": _day(state),
@@ -117,6 +118,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("trading", f"{told['trading']} ({reasons})" if reasons else "active"),
         ("mode", f"{told['mode'] or '-'} on {told['exchange'] or '-'}"),
         *([("exchange", _line_to_exchange(told["line_to_exchange"]))] if told["line_to_exchange"] else []),
+        *([("key", _key(told["exchange_key"]))] if told["exchange_key"] else []),
         ("price", (_pairs(told["prices"]) or "none yet") + market_at),
         ("positions", _pairs(told["positions"]) or "none"),
         ("equity", f"{told['equity']} {told['currency']}" if told["equity"] else "not known yet"),
@@ -134,6 +136,19 @@ def _line_to_exchange(told: dict[str, Any]) -> str:
     ahead = told["ahead"]
     clock = "our clocks were not compared yet" if ahead is None else f"our clock is {ahead:+.3f} s ahead"
     return f"{clock}; used: {', '.join(used) or 'nothing'}{banned}"
+
+
+def _key(told: dict[str, Any]) -> str:
+    """The exchange key, and how it is known to be harmless."""
+    match told["check"]:
+        case "asked":
+            known = f"the exchange said at {told['asked_at']} that it cannot withdraw"
+        case "attested":
+            known = f"attested by {told['attested_by']} at {told['attested_at']}: the exchange cannot be asked"
+        case _:
+            known = "custody: whoever holds it holds its wallet"
+    advice = "".join(f"; {each}" for each in told.get("advice", ()))
+    return f"{told['digest']}, {known}{advice}"
 
 
 def _pairs(values: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ LIFTED_BY: Final[Mapping[str, str]] = {
     state.SERVER_SILENCE: "the server, when it accepts a sync",
     state.KEY_REFUSED: "a key that the exchange takes",
     state.TRADING_REFUSED: "`node-agent resume`, once the key may trade",
+    state.KEY_REJECTED: "a key that cannot take money out: `node-agent keys add --help`, then a new start",
     state.POLICY_UNREADABLE: "a policy.toml that can be read: try `node-agent policy show`",
     state.RISK_CHECK_FAILED: "`node-agent resume`, once it is clear why the check failed",
 }

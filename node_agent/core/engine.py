@@ -33,6 +33,7 @@ from node_agent.core.policy import Policy
 from node_agent.core.risk import trading_time
 from node_agent.core.state import (
     KEY_REFUSED,
+    KEY_REJECTED,
     POLICY_UNREADABLE,
     SERVER_SILENCE,
     SUSPENDED,
@@ -108,7 +109,8 @@ def _switch(
     | events.PolicyRead
     | events.PolicyUnreadable
     | events.ClockCompared
-    | events.KeyRefused,
+    | events.KeyRefused
+    | events.KeyJudged,
 ) -> None:
     """What stops new risk, and what lets it go on."""
     match event:
@@ -126,6 +128,10 @@ def _switch(
             take_clock(turn, event.ahead)
         case events.KeyRefused():
             _take_key_refused(turn, event)
+        case events.KeyJudged(flaw=str(flaw)):
+            pause(turn, KEY_REJECTED, by="rule", reason=flaw)
+        case events.KeyJudged():
+            lift(turn, KEY_REJECTED, by="rule")
         case _:
             assert_never(event)
 

@@ -284,6 +284,15 @@ class KeyRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyJudged:
+    """The exchange was asked what our key may do."""
+
+    at: datetime
+    flaw: str | None
+    """Why a node does not take such a key; None where it does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """A second has passed."""
 
@@ -310,6 +319,7 @@ NodeEvent = (
     | PolicyUnreadable
     | ClockCompared
     | KeyRefused
+    | KeyJudged
     | Tick
 )
 """Everything else."""

@@ -17,6 +17,7 @@ are.
     daily_loss, drawdown the day's limit was reached                       the market's next day (UTC)
     key_refused          the exchange does not take our key                it does
     trading_refused      it takes it for reading, not for orders           `node-agent resume`
+    key_rejected         our key may do what no key of a node may         it may not, or another is put in
     risk_check_failed    the node's own check of an order raised           `node-agent resume`
 
 Each is in the journal with its reason, and outlives the process.

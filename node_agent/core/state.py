@@ -27,6 +27,7 @@ CLOCK_DRIFT: Final = "clock_drift"
 SERVER_SILENCE: Final = "server_silence"
 KEY_REFUSED: Final = "key_refused"
 TRADING_REFUSED: Final = "trading_refused"
+KEY_REJECTED: Final = "key_rejected"
 POLICY_UNREADABLE: Final = "policy_unreadable"
 RISK_CHECK_FAILED: Final = "risk_check_failed"
 
@@ -39,6 +40,7 @@ HALTING: Final = frozenset(
         DRAWDOWN,
         KEY_REFUSED,
         TRADING_REFUSED,
+        KEY_REJECTED,
         RISK_CHECK_FAILED,
     )
 )

@@ -44,6 +44,8 @@ class Endpoint(_Strict):
     """Host and path; `{…}` stands for an id."""
     call: str | None = None
     """What ccxt calls it: its api, and its path with the places for ids. None where ccxt is not used."""
+    acts: bool = False
+    """Whether it places an order, or cancels one. All else is reading."""
     query: Names = ()
     """Parameters that may stand in the query."""
     body: Names = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-from node_agent.exchanges.port import Exchange
+from node_agent.exchanges.port import RealExchange
 from node_agent.exchanges.profile import Opening, Profile
 
 EXCHANGES: Final = ("binance", "coinbase", "cryptocom", "kraken", "okx", "polymarket", "robinhood")
@@ -24,10 +24,10 @@ def profile_of(name: str) -> Profile:
     return profile
 
 
-def open_exchange(name: str, opening: Opening) -> Exchange:
+def open_exchange(name: str, opening: Opening) -> RealExchange:
     """One account. Nothing is asked of the exchange yet. Must be called inside a running event loop.
 
     Raises ValueError for a stand-in that is not on this machine, or an interval that it has no candles of.
     """
-    exchange: Exchange = import_module(f"node_agent.exchanges.{name}").open_exchange(opening)
+    exchange: RealExchange = import_module(f"node_agent.exchanges.{name}").open_exchange(opening)
     return exchange

@@ -88,6 +88,8 @@ class _Call:
 
     sent = False
     """Whether anything of it has gone out."""
+    out = False
+    """Whether anything of its last request has."""
     let_go: tuple[str, str] | None = None
     """Method and address of the request that the guard has last let go."""
 
@@ -216,6 +218,7 @@ class Line:
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
+            _call_here().out = False
             await self._let_go(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
             try:
                 return await type(self._client).fetch2(self._client, path, api, method, params, config)
@@ -255,7 +258,7 @@ class Line:
         call = _call.get(None)
         self._guard.passed((request.method, str(request.url)), None if call is None else call.let_go)
         if call is not None:
-            call.sent = True
+            call.sent = call.out = True
         return await handler(request)
 
     def _see_that_it_goes_straight(self) -> None:
@@ -327,7 +330,7 @@ class Line:
         cause = error.__cause__
         if isinstance(error, _Answered):
             return self._refusal(error, acts=acts)
-        sent = _call_here().sent
+        sent = _call_here().out
         if isinstance(error, ExchangeError):
             return (
                 error if not sent else _unknown(acts)(f"{self._traits.name} sent us elsewhere, and we do not go there")

@@ -36,6 +36,8 @@ class Credential:
     """What it looks like, whole."""
     looks: str
     """The same in words, for whoever pasted something else."""
+    also: tuple[str, ...] = ()
+    """What the exchange's own file of a key calls it."""
     hidden: bool = True
     """Whether it is typed without being shown."""
     tidy: Callable[[str], str] = str.strip

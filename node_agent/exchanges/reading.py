@@ -110,7 +110,7 @@ def ticker_of(raw: Mapping[str, Any]) -> Ticker:
 
 def book_of(raw: Mapping[str, Any], symbol: str) -> Book:
     """The book of a symbol."""
-    bids, asks = (tuple(Level(_money(each[0]), _money(each[1])) for each in raw[side]) for side in ("bids", "asks"))
+    bids, asks = (tuple(Level(_shown(each[0]), _shown(each[1])) for each in raw[side]) for side in ("bids", "asks"))
     return Book(symbol, bids, asks)
 
 
@@ -122,6 +122,11 @@ def time_of(milliseconds: int) -> datetime:
 def milliseconds_of(at: datetime) -> int:
     """A time as whole milliseconds since 1970."""
     return (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+
+
+def _shown(value: Any) -> Decimal:
+    """A number of a book: ccxt hands those on as floats, which write out what they were read from up to 15 digits."""
+    return _money(repr(value) if isinstance(value, float) else value)
 
 
 def _money(value: Any) -> Decimal:

@@ -62,6 +62,8 @@ def _price(exchange: Exchange, body: dict[str, Any]) -> Any:
     depth = body.get("depth")
     price = None if body.get("walk") else Decimal(body["price"])
     books.pin(symbol, price, None if depth is None else Decimal(depth))
+    if "then" in body:
+        books.pin(symbol, Decimal(body["then"]))
     return {"price": wire.money(books.market(symbol).price(books.now()))}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final
 
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.process import WITHIN, Placed, Traded, VenueProcess
 
 __all__ = ["KEY", "SECRET", "WITHIN", "BinanceProcess"]
 
@@ -31,3 +32,32 @@ class BinanceProcess(VenueProcess):
     def limits(self, **limits: float | None) -> None:
         """Sets weight, orders_10s, orders_1d, ban_after, ban_seconds; `ban` shuts the caller out for seconds."""
         self._post("limits", limits)
+
+    def permissions(self, **told: Any) -> None:
+        """Changes what the exchange tells of the key's permissions."""
+        self.restrictions(**told)
+
+    def cancel(self, order_id: int, symbol: str | None = None) -> None:
+        """The owner cancels an order by hand."""
+        self.foreign_cancel(order_id, symbol)
+
+    def placed(self) -> list[Placed]:
+        """Every order that was accepted, oldest first."""
+        return [
+            Placed(
+                each["orderId"],
+                each["clientOrderId"],
+                each["status"],
+                Decimal(each["origQty"]),
+                Decimal(each["executedQty"]),
+                each["foreign"],
+            )
+            for each in self.books()["orders"]
+        ]
+
+    def trades(self) -> list[Traded]:
+        """Every trade, oldest first."""
+        return [
+            Traded(Decimal(each["qty"]), Decimal(each["commission"]), each["commissionAsset"])
+            for each in self.books()["trades"]
+        ]

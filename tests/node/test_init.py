@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.config import load, load_policy
 from tests.support import CANDLES, WITHIN, environment, node_agent, told, with_room_for
 
 ROWS = "timestamp,open,high,low,close,volume\n2026-01-01 00:00:00,1,2,1,2,5\n"
@@ -144,3 +145,23 @@ def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
     assert process.wait(WITHIN) == 0, said
     assert b"Trade recorded prices with play money" in said
     assert (tmp_path / "node/config.toml").exists()
+
+
+def test_a_node_on_a_real_exchange_is_made_with_limits_that_name_it_and_told_what_comes_next(tmp_path: Path) -> None:
+    options = ("--exchange", "kraken", "--vault-key-file", tmp_path / "vault.key", "--non-interactive")
+    done = node_agent("init", "--data-dir", tmp_path / "node", *options)
+    assert done.returncode == 0, done.stderr
+    config, limits = load(tmp_path / "node", {}), load_policy(tmp_path / "node")
+    assert (config.node.mode, config.exchange.name, config.exchange.url) == ("live", "kraken", None)
+    assert limits.exchanges == {"kraken"}
+    assert limits.symbols == {config.exchange.symbol}
+    assert "node-agent keys add kraken" in done.stdout
+    assert "run --live" in done.stdout
+    assert "no key for kraken" in told(node_agent("run", "--live", "--data-dir", tmp_path / "node"), 2)
+
+
+def test_a_node_trades_on_paper_or_on_an_exchange_and_is_told_which(tmp_path: Path) -> None:
+    common = ("init", "--data-dir", tmp_path / "node", "--vault-key-file", tmp_path / "key", "--non-interactive")
+    assert "what is it to trade on" in told(node_agent(*common), 2)
+    assert "cannot both be meant" in told(node_agent(*common, "--paper", "--exchange", "kraken"), 2)
+    assert not (tmp_path / "node").exists()

@@ -102,6 +102,12 @@ RULES = [
         lambda node: node.take(events.OwnerResumed(START)),
     ),
     Rule(
+        "key_rejected",
+        "rule",
+        lambda node: node.take(events.KeyJudged(START, "it could take money out")),
+        lambda node: node.take(events.KeyJudged(START, None)),
+    ),
+    Rule(
         "policy_unreadable",
         "rule",
         lambda node: node.take(events.PolicyUnreadable(START, "not a number")),

@@ -81,6 +81,8 @@ def _price(venue: Venue, body: dict[str, Any]) -> Any:
     depth = body.get("depth")
     price = None if body.get("walk") else Decimal(body["price"])
     venue.books.pin(symbol, price, None if depth is None else Decimal(depth))
+    if "then" in body:
+        venue.books.pin(symbol, Decimal(body["then"]))
     return {"price": str(venue.books.market(symbol).price(venue.books.now()))}
 
 

@@ -6,6 +6,8 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,6 +15,27 @@ import httpx
 
 ROOT: Final = Path(__file__).parent.parent.parent
 WITHIN: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order in an exchange's books, in the books' own words."""
+
+    id: int
+    client_id: str
+    status: str
+    quantity: Decimal
+    executed: Decimal
+    foreign: bool
+
+
+@dataclass(frozen=True)
+class Traded:
+    """A trade in an exchange's books."""
+
+    quantity: Decimal
+    commission: Decimal
+    commission_asset: str
 
 
 class VenueProcess:
@@ -68,9 +91,34 @@ class VenueProcess:
         books: dict[str, Any] = self._client.get("books").raise_for_status().json()
         return books
 
+    def placed(self) -> list[Placed]:
+        """Every order that was accepted, oldest first."""
+        return [
+            Placed(
+                each["id"],
+                each["client_id"],
+                each["status"],
+                Decimal(each["quantity"]),
+                Decimal(each["executed"]),
+                each["foreign"],
+            )
+            for each in self.books()["orders"]
+        ]
+
+    def trades(self) -> list[Traded]:
+        """Every trade, oldest first."""
+        return [
+            Traded(Decimal(each["quantity"]), Decimal(each["commission"]), each["commission_asset"])
+            for each in self.books()["trades"]
+        ]
+
     def price(self, price: str, *, symbol: str | None = None, depth: str | None = None) -> None:
         """Pins the price; resting orders see it at once. `depth` is how much can be taken at once."""
         self._post("price", {"price": price, "symbol": symbol, "depth": depth})
+
+    def touch(self, price: str, then: str, *, symbol: str | None = None) -> None:
+        """The price is here for a moment, in which resting orders see it once, and goes on to there."""
+        self._post("price", {"price": price, "then": then, "symbol": symbol})
 
     def walk(self, *, symbol: str | None = None) -> None:
         """Lets the price go on by its script."""

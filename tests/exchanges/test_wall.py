@@ -1,0 +1,73 @@
+"""The wall: of all endpoints that ccxt knows, those on a short list can be reached, and none that takes money out.
+
+`wall.json` says once more what may come out, by a second hand: a line that is added to an allowlist alone fails here.
+Print the counts: python -m tests.exchanges.wall
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.exchanges import allowlist
+from tests.exchanges.cases import case_of
+from tests.exchanges.wall import OF_CCXT, dangerous, open_ways, pushed
+
+EXPECTED: dict[str, list[str]] = json.loads((Path(__file__).parent / "wall.json").read_text())
+
+DOORS = {"request", "fetch2", "fetch", "implicit", "unified"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", OF_CCXT)
+async def test_what_is_on_the_list_comes_out_by_every_door_and_nothing_else_by_any(name: str) -> None:
+    found, streams = await pushed(name)
+    assert sorted(open_ways(name, found)) == EXPECTED[name]
+    assert set(found.pushed) == set(found.out) == DOORS
+    assert found.pushed["fetch2"] == found.ways > 30
+    assert [way for way in open_ways(name, found) if dangerous(way)] == []
+    assert streams.pushed["WebSocket"] > 3
+    assert not streams.out
+
+
+@pytest.mark.asyncio
+async def test_a_line_planted_in_an_allowlist_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = {
+        "binance": ("https://api.binance.com/sapi/v1/capital/withdraw/apply", "sapi capital/withdraw/apply"),
+        "kraken": ("https://api.kraken.com/0/private/Withdraw", "private Withdraw"),
+        "coinbase": (
+            "https://api.coinbase.com/v2/accounts/{id}/transactions",
+            "v2.private accounts/{account_id}/transactions",
+        ),
+    }
+    read = allowlist.read
+    for name, (url, call) in planted.items():
+        line = allowlist.Endpoint(why="planted", method="POST", url=url, call=call, only={})
+
+        def with_it(exchange: str, line: allowlist.Endpoint = line) -> allowlist.Allowlist:
+            whole = read(exchange)
+            return whole.model_copy(update={"allowed": (*whole.allowed, line)})
+
+        monkeypatch.setattr(allowlist, "read", with_it)
+        found, _ = await pushed(name)
+        ways = open_ways(name, found)
+        assert sorted(ways) != EXPECTED[name], name
+        assert [way for way in ways if dangerous(way)] == [f"POST {url}"]
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_the_second_hand_and_the_allowlist_say_the_same(name: str) -> None:
+    listed = sorted({f"{each.method} {each.url}" for each in allowlist.read(name).allowed})
+    assert listed == EXPECTED[name]
+    assert case_of(name).name == name
+
+
+def test_every_endpoint_says_why_and_only_few_act() -> None:
+    for name in EXPECTED:
+        allowed = allowlist.read(name).allowed
+        acting: list[Any] = [each for each in allowed if each.acts]
+        assert 2 <= len(acting) <= 3, name
+        assert all(each.why for each in allowed)
