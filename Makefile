@@ -47,6 +47,11 @@ format: develop ## put the sources into their form
 bench: develop ## what a verification costs, beside its floor and its peers
 	@$(dev)/bin/python -m benchmarks.verify $(ARGS)
 
+# Not every machine has wheels for the peer; where they are missing, its lines say so.
+footprint: develop ## how soon a node is ready and how large it is, beside ccxt and freqtrade
+	-@scripts/venv $(PYTHON) freqtrade .venv/freqtrade-$(version)
+	@$(dev)/bin/python -m benchmarks.footprint $(ARGS)
+
 torture: develop ## kill nodes, RUNS=2000 times, and compare all books (SEED=1, JOBS=2, FAULT=none)
 	@$(dev)/bin/python -m tests.torture --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) --fault $(FAULT)
 
@@ -56,4 +61,4 @@ clean: ## take away what the other commands made
 develop:
 	@scripts/venv $(PYTHON) dev $(dev)
 
-.PHONY: help demo test check format bench torture clean develop
+.PHONY: help demo test check format bench footprint torture clean develop

@@ -35,6 +35,7 @@ from node_protocol.version import __version__
 
 INTERVALS: Final = {
     "1s": timedelta(seconds=1),
+    "5s": timedelta(seconds=5),
     "1m": timedelta(minutes=1),
     "5m": timedelta(minutes=5),
     "15m": timedelta(minutes=15),

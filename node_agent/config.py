@@ -54,7 +54,7 @@ def _money(value: object) -> Decimal:
 
 
 def _symbol(text: str) -> str:
-    if not re.fullmatch(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", text, re.ASCII):
+    if not re.fullmatch(r"[A-Z0-9]{1,80}/[A-Z0-9]{1,20}", text, re.ASCII):
         raise Malformed("not a symbol, such as BTC/USD")
     return text
 
@@ -96,7 +96,7 @@ class ExchangeSection(Section):
 
     name: Literal["paper", "binance", "coinbase", "cryptocom", "kraken", "okx", "polymarket", "robinhood"] = "paper"
     symbol: Symbol = "BTC/USD"
-    interval: Literal["1s", "1m", "5m", "15m", "1h"] = "1m"
+    interval: Literal["1s", "5s", "1m", "5m", "15m", "1h"] = "1m"
     """Of candles, where the exchange makes them."""
     recv_window: Annotated[int, Field(ge=1, le=60)] = 5
     """Seconds for which a request is good at the exchange."""

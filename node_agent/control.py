@@ -23,6 +23,7 @@ from node_agent.control_requests import (
     LONGEST_REQUEST,
     Cancel,
     GiveUp,
+    Health,
     Orders,
     Pause,
     Place,
@@ -69,7 +70,7 @@ class Control:
         self,
         data_dir: Path,
         *,
-        settle: Callable[[events.OwnerEvent], Awaitable[State]],
+        settle: Callable[[events.OwnerEvent | events.Tick], Awaitable[State]],
         state: Callable[[], State],
         clock: Callable[[], datetime],
         knows: Callable[[str], bool] = lambda client_order_id: False,
@@ -121,6 +122,8 @@ class Control:
                 await self._switch(events.OwnerResumed(self._clock()), voice)
             case Stop():
                 await self._stop(request, voice)
+            case Health():
+                await self._tell_health(voice)
             case Orders():
                 voice.last(facts.of_account(self._state()))
             case Place():
@@ -159,6 +162,16 @@ class Control:
                 told, told_at = now, self._now()
                 await voice.say({**now, "done": False})
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _tell_health(self, voice: _Voice) -> None:
+        """That a socket answers says little: what trades is the loop, and it shows by taking what costs nothing."""
+        before = self._state()
+        if before.started_at is None:
+            voice.last({"started": False, **facts.of_health(before, self._clock())})
+            return
+        state = await self._taken(events.Tick(self._clock()), voice)
+        if state is not None:
+            voice.last({"started": True, **facts.of_health(state, self._clock())})
 
     async def _place(self, wanted: Place, voice: _Voice) -> None:
         before = self._state()
@@ -217,7 +230,7 @@ class Control:
                 return order
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _taken(self, event: events.OwnerEvent, voice: _Voice) -> State | None:
+    async def _taken(self, event: events.OwnerEvent | events.Tick, voice: _Voice) -> State | None:
         """The node after the event; None when it has not come to it yet, which is said."""
         taken = self._deliver(event)
         await asyncio.wait((taken,), timeout=_TAKEN_SECONDS)
@@ -226,7 +239,7 @@ class Control:
         voice.last({"error": "the node has been told, and has not come to it yet", "pending": True})
         return None
 
-    def _deliver(self, event: events.OwnerEvent) -> asyncio.Future[State]:
+    def _deliver(self, event: events.OwnerEvent | events.Tick) -> asyncio.Future[State]:
         """Apart from the client, whose going away must not take back what it asked for."""
         taken = asyncio.ensure_future(self._settle(event))
         self._asked.add(taken)

@@ -80,7 +80,7 @@ def ask(data_dir: Path, request: Mapping[str, Any], *, within: float = _SILENCE_
         raise NotRunning(
             f"no node runs on {data_dir}", f"start it with `node-agent run --data-dir {data_dir}`"
         ) from None
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):  # the second: so many wait that the socket takes no more
         raise NoAnswer(f"the node does not answer: nothing was heard of it for {within:.0f} s") from None
     except (BrokenPipeError, ConnectionResetError):
         raise _too_early() from None

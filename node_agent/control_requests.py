@@ -35,6 +35,12 @@ class Stop(Message):
     flatten: bool = False
 
 
+class Health(Message):
+    """Tell how the node is, once its loop has taken an event for this."""
+
+    request: Literal["health"]
+
+
 class Orders(Message):
     """Tell what is open."""
 
@@ -63,11 +69,12 @@ class GiveUp(Message):
     client_order_id: ClientOrderId
 
 
-Request = Pause | Resume | Stop | Orders | Place | Cancel | GiveUp
+Request = Pause | Resume | Stop | Health | Orders | Place | Cancel | GiveUp
 _FORMS: Final[dict[str, type[Request]]] = {
     "pause": Pause,
     "resume": Resume,
     "stop": Stop,
+    "health": Health,
     "orders": Orders,
     "place": Place,
     "cancel": Cancel,

@@ -9,9 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from node_protocol.messages import parse_decimal
-from node_protocol.refusals import Malformed
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 data_dir: Callable[[F], F] = click.option(
@@ -42,6 +39,10 @@ class Money(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text of the number."""
+        # pydantic is behind it, and most commands that have their options from here take no money
+        from node_protocol.messages import parse_decimal  # noqa: PLC0415
+        from node_protocol.refusals import Malformed  # noqa: PLC0415
+
         try:
             positive = parse_decimal(value) > 0
         except Malformed:

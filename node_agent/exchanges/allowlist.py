@@ -2,8 +2,9 @@
 
 Each entry is one endpoint: method, host and whole path, which parameters may go along, and why a node needs it. In a
 path `{…}` stands for an id: letters, digits, `-` and `_` alone, so that no id can become a path. A parameter that may
-have certain values alone is named with them under `only`; members of a JSON body are named with their path, as
-`order.price`. What is wrong with a file is told when it is read, and nothing is sent.
+have certain values alone is named with them under `only`, one that may not be missing under `must`; members of a JSON
+body are named with their path, as `order.price`. What is wrong with a file is told when it is read, and nothing is
+sent.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class Endpoint(_Strict):
     only: Annotated[Mapping[str, Names], Field(default_factory=dict)]
     """Of parameters that are restricted: the values that they may have."""
 
+    must: Names = ()
+    """Parameters without which it does not go, for what the exchange takes in their place may be more."""
+
     @field_validator("url")
     @classmethod
     def _whole(cls, url: str) -> str:
@@ -101,7 +105,7 @@ def parse(exchange: str, text: str) -> Allowlist:
     if allowlist.exchange != exchange:
         raise AllowlistError(f"the allowlist of {exchange} is one of {allowlist.exchange}")
     for endpoint in allowlist.allowed:
-        stray = set(endpoint.only) - {*endpoint.query, *endpoint.body}
+        stray = {*endpoint.only, *endpoint.must} - {*endpoint.query, *endpoint.body}
         if stray:
             raise AllowlistError(
                 f"{exchange}: {endpoint.method} {endpoint.url}: {', '.join(sorted(stray))} is not sent"

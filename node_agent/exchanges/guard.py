@@ -62,10 +62,16 @@ class Guard:
         stray = sorted(name for name in headers or () if name.lower() not in self._headers)
         if stray:
             raise self._forbidden(f"{method} {address} with the header {stray[0]}")
+        there = set()
         for name, value in self._pairs(query if mark else None, f"{method} {address}"):
             self._see(endpoint, endpoint.query, name, value, "query")
+            there.add(name)
         for name, value in self._members(body, f"{method} {address}"):
             self._see(endpoint, endpoint.body, name, value, "body")
+            there.add(name)
+        missing = [name for name in endpoint.must if name not in there]
+        if missing:
+            raise self._forbidden(f"{method} {address} without {missing[0]}")
 
     def socket(self, url: str) -> NoReturn:
         """Raises Forbidden: no WebSocket is opened, and nothing is sent on one."""

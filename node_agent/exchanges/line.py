@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from decimal import localcontext
 from typing import Any, Final, NoReturn, TypeVar
 
 from node_agent.exchanges.guard import Forbidden, Guard
@@ -31,8 +32,6 @@ from node_agent.exchanges.port import (
 )
 from node_agent.exchanges.traits import Meaning, Traits
 
-_PAUSE_SECONDS: Final = 60.0
-"""How long nothing goes when an exchange says that it was too much, but not until when."""
 _BAN_SECONDS: Final = 120.0
 """The same, when it has banned us: the shortest of Binance's bans."""
 _LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
@@ -193,7 +192,9 @@ class Line:
         call = _Call()
         token = _call.set(call)
         try:
-            return read(await getattr(self._client, method)(*arguments))
+            with localcontext():  # ccxt changes how the whole process rounds, and leaves it so
+                answer = await getattr(self._client, method)(*arguments)
+            return read(answer)
         except ExchangeError:
             raise
         except Exception as error:
@@ -371,7 +372,7 @@ class Line:
         if answer.meaning is Meaning.TOO_MANY_ORDERS and "retry-after" not in answer.headers:
             return self._limiter.exhaust(now, Counted.ORDERS)
         ahead = self.offset or 0.0
-        otherwise = _BAN_SECONDS if answer.status == 418 else _PAUSE_SECONDS
+        otherwise = _BAN_SECONDS if answer.status == 418 else self._traits.pause
         until = ban_ends(now - ahead, answer.headers, answer.message, otherwise=otherwise) + ahead
         until = min(until, now + _LONGEST_BAN_SECONDS)
         self._limiter.ban(until)
@@ -386,7 +387,8 @@ class Line:
 
     def _clean(self, words: str) -> str:
         """Words without secrets, or addresses with what hangs on them."""
-        for secret in (self._client.apiKey, self._client.secret):
+        for name in self._traits.credentials.values():
+            secret = getattr(self._client, name)
             words = words.replace(secret, "[redacted]") if secret else words
         return _QUERY.sub("", words)[:_MOST_WORDS]
 

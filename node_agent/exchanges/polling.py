@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OpenOrder
-from node_agent.exchanges.port import Update
+from node_agent.exchanges.port import OrderRefused, Update
 from node_agent.exchanges.traits import Pace
 
 _ROUNDS: Final = 5
@@ -135,20 +135,29 @@ class Follower:
                 yield fill
             self._fills_until = max((each.fill.at for each in self._told.values()), default=since)
         for order_id in list(self._changed):
-            order = await self._source.order(order_id)
-            if self._missing(order):
+            order = await self._order(order_id)
+            if order is not None and self._missing(order):
                 for fill in self._new(await self._source.trades_of(order_id)):
                     yield fill
             self._changed[order_id] += 1
-            if self._missing(order) and self._changed[order_id] < _ROUNDS:
+            if (order is None or self._missing(order)) and self._changed[order_id] < _ROUNDS:
                 continue
             del self._changed[order_id]
             known = self._open.pop(order_id, None)
+            if order is None:
+                continue
             if order.status is ExchangeStatus.OPEN:
                 self._open[order_id] = order
             if known != order:
                 yield order
         self._forget()
+
+    async def _order(self, order_id: str) -> ExchangeOrder | None:
+        """How an order stands. None where the exchange knows it no more: some forget what ended with nothing filled."""
+        try:
+            return await self._source.order(order_id)
+        except OrderRefused:
+            return None
 
     def _moved(self, listed: dict[str, ExchangeOrder]) -> list[str]:
         """Orders of which more is filled than was known, or that are listed no more. The rest is known from now on."""

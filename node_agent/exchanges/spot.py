@@ -354,7 +354,9 @@ class SpotExchange:
 
 
 def _acknowledged(request: OrderRequest, raw: Any) -> ExchangeOrder:
-    """An order of which the exchange has said no more than that it has it."""
+    """An order of which the exchange has said no more than that it has it. Raises ValueError where it has not."""
+    if not raw["id"]:
+        raise ValueError("an order without its id")
     return ExchangeOrder(
         client_order_id=request.client_order_id,
         exchange_order_id=str(raw["id"]),

@@ -26,6 +26,8 @@ class Meaning(StrEnum):
     KEY = "key"
     TOO_MANY = "too many requests"
     TOO_MANY_ORDERS = "too many orders"
+    UNKNOWN = "unknown"
+    """It may have been carried out, whatever the answer's status says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Traits:
     """Whether it answers a new order with its id alone, and how it stands has to be asked for."""
     has_clock: bool = True
     """Whether it tells its time; else ours is taken for it."""
+    pause: float = 60.0
+    """For how many seconds nothing goes when it says that it was too much, but not until when."""
     statuses: Mapping[str, ExchangeStatus] = field(default_factory=dict)
     """Statuses that ccxt hands on as they are."""
     options: Mapping[str, Any] = field(default_factory=dict)

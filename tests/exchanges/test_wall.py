@@ -21,6 +21,8 @@ EXPECTED: dict[str, list[str]] = json.loads((Path(__file__).parent / "wall.json"
 DOORS = {"request", "fetch2", "fetch", "implicit", "unified"}
 
 
+# Some of ccxt's streams leave a coroutine behind when they are refused.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", OF_CCXT)
 async def test_what_is_on_the_list_comes_out_by_every_door_and_nothing_else_by_any(name: str) -> None:
@@ -35,17 +37,19 @@ async def test_what_is_on_the_list_comes_out_by_every_door_and_nothing_else_by_a
 
 @pytest.mark.asyncio
 async def test_a_line_planted_in_an_allowlist_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = ("timestamp", "recvWindow", "signature")
     planted = {
-        "binance": ("https://api.binance.com/sapi/v1/capital/withdraw/apply", "sapi capital/withdraw/apply"),
-        "kraken": ("https://api.kraken.com/0/private/Withdraw", "private Withdraw"),
+        "binance": ("https://api.binance.com/sapi/v1/capital/withdraw/apply", "sapi capital/withdraw/apply", signed),
+        "kraken": ("https://api.kraken.com/0/private/Withdraw", "private Withdraw", ("nonce",)),
         "coinbase": (
             "https://api.coinbase.com/v2/accounts/{id}/transactions",
             "v2.private accounts/{account_id}/transactions",
+            (),
         ),
     }
     read = allowlist.read
-    for name, (url, call) in planted.items():
-        line = allowlist.Endpoint(why="planted", method="POST", url=url, call=call, only={})
+    for name, (url, call, body) in planted.items():
+        line = allowlist.Endpoint(why="planted", method="POST", url=url, call=call, body=body, only={})
 
         def with_it(exchange: str, line: allowlist.Endpoint = line) -> allowlist.Allowlist:
             whole = read(exchange)

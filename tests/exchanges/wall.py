@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from decimal import localcontext
 from functools import partial
 from typing import Any, Final
 
@@ -27,6 +28,15 @@ from tests.exchanges.cases import case_of
 
 OF_CCXT: Final = tuple(name for name in EXCHANGES if name != "robinhood")
 """Exchanges that are spoken to through ccxt."""
+_SECOND_KEY: Final = {"l2ApiKey": "k", "l2Secret": "c2VjcmV0", "l2Passphrase": "p"}
+"""What Polymarket derives from a key, and needs to sign anything else."""
+ABOUT_THE_KEY_ITSELF: Final = frozenset(
+    (
+        "POST https://api.kraken.com/0/private/GetApiKeyInfo",
+        "GET https://clob.polymarket.com/auth/derive-api-key",
+    )
+)
+"""These ask what a key may do, or derive a second one from it. Neither makes a key."""
 _WITH_STREAMS: Final = {"polymarket": "ccxt.prediction.polymarket"}
 """ccxt's classes that have streams, where they are not in `ccxt.pro`."""
 
@@ -149,9 +159,23 @@ def ways(api: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Way]:
             yield from ways(below, (*above, name))
 
 
-async def push(client: Any, socket: Counting, *, streams: bool = False) -> Found:
+Must = Mapping[tuple[str, str], Mapping[str, str]]
+
+
+def must_of(name: str) -> Must:
+    """Of each endpoint on a list, by method and ccxt's path: what may not be missing, as it may be."""
+    return {
+        (each.method, (each.call or "").rpartition(" ")[2]): {
+            parameter: each.only[parameter][0] for parameter in each.must if parameter != "method"
+        }
+        for each in allowlist.read(name).allowed
+    }
+
+
+async def push(client: Any, socket: Counting, must: Must, *, streams: bool = False) -> Found:
     """Push every way of one of ccxt's clients at its guard by each door; with `streams`, its WebSockets alone."""
     found = Found()
+    client.options |= _SECOND_KEY
     client.set_markets([_market(client)], {code: _currency(client, code) for code in ("BTC", "USDT")})
     if streams:
         for name in _methods(client, r"(un_)?watch_.*|.*_ws|watch"):
@@ -163,12 +187,16 @@ async def push(client: Any, socket: Counting, *, streams: bool = False) -> Found
     found.ways = len(listed)
     for way in listed:
         filled = dict.fromkeys(re.findall(r"\{(\w+)\}", way.path), "x1")
+        needed = {name.rpartition(".")[2]: value for name, value in must.get((way.method, way.path), {}).items()}
+        filled = {**filled, **needed}
         asked = way.path, list(way.api), way.method, filled
         await _try(found, socket, "request", way.name, partial(client.request, *asked))
         await _try(found, socket, "fetch2", way.name, partial(client.fetch2, *asked))
         await _try(found, socket, "fetch", way.name, partial(_fetched, client, way, filled))
     for name, entry in _entries(type(client)):
         filled = dict.fromkeys(re.findall(r"\{(\w+)\}", entry.path), "x1")
+        required = must.get((entry.method, entry.path), {})
+        filled |= {parameter.rpartition(".")[2]: value for parameter, value in required.items()}
         await _try(found, socket, "implicit", name, partial(getattr(client, name), filled))
     for name in _methods(client, r"(?!watch|un_watch).*(?<!_ws)"):
         await _try(found, socket, "unified", name, partial(_called, client, name))
@@ -177,7 +205,7 @@ async def push(client: Any, socket: Counting, *, streams: bool = False) -> Found
 
 async def _try(found: Found, socket: Counting, door: str, name: str, attempt: Callable[[], Any]) -> None:
     before = len(socket.requests), socket.connections
-    with suppress(Exception):
+    with suppress(Exception), localcontext():
         async with asyncio.timeout(5):
             await attempt()
     await asyncio.sleep(0)
@@ -264,6 +292,8 @@ def _currency(client: Any, code: str) -> Any:
 
 def dangerous(name: str) -> list[str]:
     """What a way is about, of what it must not be about."""
+    if name in ABOUT_THE_KEY_ITSELF:
+        return []
     return [danger for danger, words in DANGERS.items() if words.search(name)]
 
 
@@ -273,14 +303,14 @@ async def pushed(name: str) -> tuple[Found, Found]:
         exchange: Any = open_exchange(name, case_of(name).opening(socket.url))
         exchange._line._limiter = Limiter((), 0.0)  # what it would make wait is not what is tested
         try:
-            found = await push(exchange._line._client, socket)
+            found = await push(exchange._line._client, socket, must_of(name))
         finally:
             await exchange.close()
     async with counting() as socket:
         traits = replace(exchange._traits, ccxt_class=_WITH_STREAMS.get(name, f"ccxt.pro.{name}"))
         line = connect(traits, case_of(name).opening(socket.url))
         try:
-            streams = await push(line._client, socket, streams=True)
+            streams = await push(line._client, socket, {}, streams=True)
         finally:
             await line.close()
     return found, streams

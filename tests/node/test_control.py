@@ -37,7 +37,7 @@ class Served:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.node = ready()
-        self.taken: list[events.OwnerEvent] = []
+        self.taken: list[events.OwnerEvent | events.Tick] = []
         self.ended: list[str] = []
         self.written: set[str] = set()
         self.away = False
@@ -52,7 +52,7 @@ class Served:
             end=self.ended.append,
         )
 
-    async def settle(self, event: events.OwnerEvent) -> State:
+    async def settle(self, event: events.OwnerEvent | events.Tick) -> State:
         await self.busy.wait()
         self.taken.append(event)
         for effect in self.node.take(event):
@@ -235,6 +235,30 @@ async def test_a_node_that_has_not_come_to_it_yet_says_so(tmp_path: Path, monkey
         assert (answer["pending"], answer["done"]) == (True, True)
         served.busy.set()
         await becomes(lambda: served.taken, "the pause all the same")
+
+
+async def test_health_is_told_once_the_loop_has_taken_an_event_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as served:
+        answer = await served.last(request="health")
+        assert (answer["started"], answer["trading"], answer["health"]) == (True, "active", "good")
+        assert served.taken == [events.Tick(served.node.now)]
+        monkeypatch.setattr("node_agent.control._TAKEN_SECONDS", 0.1)
+        served.busy.clear()
+        answer = await served.last(request="health")
+        assert "has not come to it yet" in answer["error"]
+        assert "health" not in answer
+        served.busy.set()
+
+
+async def test_the_loop_of_a_node_that_has_not_started_is_not_waited_for(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        served.node.state = replace(served.node.state, started_at=None)
+        served.busy.clear()
+        answer = await served.last(request="health")
+        assert (answer["started"], answer["done"]) == (False, True)
+        assert served.taken == []
 
 
 async def test_a_plain_stop_tells_what_stays_and_ends_the_process(tmp_path: Path) -> None:

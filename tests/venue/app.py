@@ -27,6 +27,8 @@ class Venue(ABC):
     """Symbols by the exchange's own names; the books know them under these."""
     deposits: ClassVar[Mapping[str, str]]
     """What the account begins with."""
+    keeps: ClassVar[type[Books]] = Books
+    """Its books: some take their commission in another way."""
     trade_only: ClassVar[Mapping[str, Any]] = {}
     """What the key may do, in the words of the exchange's answer."""
     order_paths: ClassVar[tuple[str, ...]] = ()
@@ -46,7 +48,7 @@ class Venue(ABC):
         self.permissions: dict[str, Any] = dict(self.trade_only)
         markets = {name: Market(rules, self._interval, self._seed) for name, rules in self.listed.items()}
         deposits = {asset: Decimal(amount) for asset, amount in self.deposits.items()}
-        self.books = Books(self.clock.now, markets, deposits, self._seed)
+        self.books = self.keeps(self.clock.now, markets, deposits, self._seed)
         self.faults = Faults(self.order_paths)
         self.requests: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()

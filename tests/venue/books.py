@@ -226,6 +226,14 @@ class Books:
                 quantity -= part
         return [*parts, quantity] if quantity else parts
 
+    def commission(
+        self, market: Market, side: str, price: Decimal, quantity: Decimal, *, maker: bool
+    ) -> tuple[Decimal, str]:
+        """What one fill costs, and in which asset: here in what is got."""
+        rules = market.rules
+        got, asset = (quantity, rules.base) if side == "BUY" else (price * quantity, rules.quote)
+        return (got * COMMISSION).quantize(SMALLEST, ROUND_DOWN), asset
+
     def _fill(self, order: Order, price: Decimal, quantity: Decimal, at: int, *, maker: bool) -> None:
         market = self.markets[order.symbol]
         cost = price * quantity
@@ -233,11 +241,12 @@ class Books:
         pays, gets = self._pays(order.symbol, order.side), market.rules.base if buys else market.rules.quote
         paid, got = (cost, quantity) if buys else (quantity, cost)
         release = order.hold_price * quantity if buys else quantity
-        commission = (got * COMMISSION).quantize(SMALLEST, ROUND_DOWN)
+        commission, taken_in = self.commission(market, order.side, price, quantity, maker=maker)
         order.held -= release
         self.locked[pays] -= release
         self.free[pays] += release - paid
-        self.free[gets] += got - commission
+        self.free[gets] += got
+        self.free[taken_in] -= commission
         number = self._next_trade[order.symbol]
         self._next_trade[order.symbol] += 1
         trade = Trade(
@@ -249,7 +258,7 @@ class Books:
             price,
             quantity,
             commission,
-            gets,
+            taken_in,
             at,
             maker,
         )
@@ -274,6 +283,26 @@ class Books:
     def _pays(self, symbol: str, side: str) -> str:
         terms = self.markets[symbol].rules
         return terms.quote if side == "BUY" else terms.base
+
+
+class QuoteFeeBooks(Books):
+    """Books whose commission is in the quote currency, whichever side an order is on."""
+
+    def commission(
+        self, market: Market, side: str, price: Decimal, quantity: Decimal, *, maker: bool
+    ) -> tuple[Decimal, str]:
+        """What one fill costs."""
+        return (price * quantity * COMMISSION).quantize(SMALLEST, ROUND_DOWN), market.rules.quote
+
+
+class FreeBooks(Books):
+    """Books without a commission."""
+
+    def commission(
+        self, market: Market, side: str, price: Decimal, quantity: Decimal, *, maker: bool
+    ) -> tuple[Decimal, str]:
+        """Nothing."""
+        return ZERO, market.rules.quote
 
 
 def _allows(side: str, limit: Decimal, price: Decimal) -> bool:

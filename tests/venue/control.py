@@ -101,7 +101,8 @@ def _key(venue: Venue, body: dict[str, Any]) -> Any:
 def _foreign(venue: Venue, body: dict[str, Any]) -> Any:
     symbol = body.get("symbol") or next(iter(venue.books.markets))
     quantity, price = Decimal(body["quantity"]), Decimal(body["price"]) if "price" in body else None
-    ask = Ask(symbol, body["side"], body["type"], "", quantity=quantity, price=price, foreign=True)
+    name = f"web{len(venue.books.orders)}"
+    ask = Ask(symbol, body["side"], body["type"], name, quantity=quantity, price=price, foreign=True)
     order = venue.books.place(ask)
     return {"id": order.id}
 

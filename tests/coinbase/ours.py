@@ -1,0 +1,84 @@
+"""Ours, connected to the process or to answers of a test's own; and orders for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from node_agent.core.market import OrderRequest, OrderType, Side
+from node_agent.exchanges.coinbase import Coinbase, coinbase_traits, teach
+from node_agent.exchanges.through_ccxt import connect
+from tests.coinbase.caller import ROOT
+from tests.coinbase.case import CASE
+from tests.venue.http import Answer, HttpRequest
+from tests.venue.server import serve
+
+RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/coinbase.json").read_text())
+SYMBOL: Final = CASE.symbol
+
+
+@asynccontextmanager
+async def opened(url: str, *, symbol: str = SYMBOL, **changes: Any) -> AsyncIterator[Coinbase]:
+    """An account of ours, with traits changed by name."""
+    traits = replace(coinbase_traits(), **changes)
+    line = connect(traits, CASE.opening(url))
+    teach(line._client)
+    ours = Coinbase(line, traits, symbol=symbol, interval=CASE.interval)
+    try:
+        yield ours
+    finally:
+        await ours.close()
+
+
+@asynccontextmanager
+async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list[HttpRequest]]]:
+    """A server that gives each path its answer; its address, and what it was asked. The time is told by itself."""
+    asked: list[HttpRequest] = []
+
+    async def respond(request: HttpRequest) -> Answer:
+        asked.append(request)
+        if request.path == ROOT + "time":
+            return Answer(200, json.dumps({"epochMillis": str(round(time.time() * 1000))}).encode())
+        answer = answers.get(request.path.removeprefix(ROOT))
+        return Answer(200 if answer is not None else 404, json.dumps(answer).encode())
+
+    server, port = await serve(HttpRequest, respond, 0)
+    async with server:
+        yield f"http://127.0.0.1:{port}", asked
+
+
+def an_order(**changes: Any) -> OrderRequest:
+    """A limit buy that rests far below the price."""
+    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30000))
+    return replace(usual, **changes)
+
+
+def at_market(**changes: Any) -> OrderRequest:
+    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
+
+
+def product(base: str, quote: str) -> dict[str, str]:
+    return {"product_id": f"{base}-{quote}", "base_currency_id": base, "quote_currency_id": quote}
+
+
+def not_made(**said: str) -> dict[str, Any]:
+    usual = {
+        "error": "UNKNOWN_FAILURE_REASON",
+        "message": "No.",
+        "error_details": "",
+        "preview_failure_reason": "UNKNOWN_PREVIEW_FAILURE_REASON",
+        "new_order_failure_reason": "UNKNOWN_FAILURE_REASON",
+    }
+    return {
+        "success": False,
+        "failure_reason": "UNKNOWN_FAILURE_REASON",
+        "order_id": "",
+        "error_response": usual | said,
+    }

@@ -1,0 +1,661 @@
+"""What is particular to Kraken: numbers, deadlines and names of orders; its errors; its pages; what a key may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from node_agent.core.market import ExchangeStatus, IdForm, OrderRequest, OrderType, Side, TimeInForce
+from node_agent.exchanges.guard import Forbidden
+from node_agent.exchanges.kraken import PROFILE, Kraken, kraken_traits, open_exchange
+from node_agent.exchanges.line import ClockOff, DuplicateOrder, Line, NoSuchOrder
+from node_agent.exchanges.permissions import judge
+from node_agent.exchanges.port import (
+    ExchangeError,
+    ExchangeUnavailable,
+    KeyRefused,
+    OrderRefused,
+    OutcomeUnknown,
+    RateLimited,
+)
+from node_agent.exchanges.through_ccxt import connect
+from tests.exchanges.stub import Stub
+from tests.kraken import wire
+from tests.kraken.case import CASE
+from tests.kraken.venue import TRADING
+from tests.venue.process import VenueProcess
+
+pytestmark = pytest.mark.asyncio
+
+SYMBOL = CASE.symbol
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[VenueProcess]:
+    with CASE.start() as started:
+        yield started
+
+
+@pytest.fixture
+def process(running: VenueProcess) -> VenueProcess:
+    running.reset()
+    running.price(CASE.price)
+    return running
+
+
+@asynccontextmanager
+async def opened(url: str, symbol: str = SYMBOL) -> AsyncIterator[Kraken]:
+    exchange = open_exchange(replace(CASE.opening(url), symbol=symbol))
+    try:
+        yield exchange
+    finally:
+        await exchange.close()
+
+
+@pytest_asyncio.fixture
+async def exchange(process: VenueProcess) -> AsyncIterator[Kraken]:
+    async with opened(process.url) as ours:
+        yield ours
+
+
+def an_order(**changes: Any) -> OrderRequest:
+    """A limit order that rests far below the price, under an id of its own."""
+    usual: dict[str, Any] = {
+        "client_order_id": uuid4().hex,
+        "symbol": SYMBOL,
+        "side": Side.BUY,
+        "type": OrderType.LIMIT,
+        "amount": Decimal("0.01"),
+        "price": Decimal("30000"),
+    }
+    return OrderRequest(**usual | changes)
+
+
+def at_market(**changes: Any) -> OrderRequest:
+    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
+
+
+def answering(exchange: Kraken, answers: Mapping[str, Any]) -> list[str]:
+    """Answers its requests by endpoint from now on; gives those that are made."""
+    asked: list[str] = []
+
+    async def fetched(url: str, *_: Any) -> Any:
+        endpoint = url.partition("?")[0].rpartition("/")[2]
+        asked.append(endpoint)
+        answer = answers[endpoint]
+        # As ccxt reads JSON: numbers stay as they are written.
+        return json.loads(json.dumps(answer), parse_int=str, parse_float=str)
+
+    exchange._line._client.fetch = fetched
+    return asked
+
+
+def recorded(answer: str, **also: Any) -> dict[str, Any]:
+    """A recorded answer, and what is asked before anything else."""
+    return {
+        "AssetPairs": wire.RECORDED["AssetPairs"],
+        "Time": {"error": [], "result": {"unixtime": int(time.time())}},
+        answer.partition(",")[0]: wire.RECORDED[answer],
+        **also,
+    }
+
+
+# Names, numbers and deadlines.
+
+
+async def test_its_conduct_is_krakens(exchange: Kraken) -> None:
+    conduct = exchange.conduct
+    assert exchange.name == "kraken"
+    assert (conduct.id_form, conduct.ids_unique_for_ever) == (IdForm.UUID, False)
+    assert conduct.settles_within == timedelta(seconds=8)
+    assert kraken_traits(600.0).conduct.settles_within == timedelta(seconds=53)
+
+
+async def test_an_order_goes_out_with_name_and_deadline_and_without_leverage_or_broker(exchange: Kraken) -> None:
+    await exchange.markets()
+    fetch = exchange._line._client.fetch
+    sent: dict[str, str] = {}
+
+    async def seen(url: str, method: str, headers: Any, body: str) -> Any:
+        sent.update((name, value) for name, (value,) in parse_qs(body).items())
+        return await fetch(url, method, headers, body)
+
+    exchange._line._client.fetch = seen
+    request, before = an_order(time_in_force=TimeInForce.IOC), datetime.now(UTC)
+    await exchange.create_order(request)
+    assert timedelta(seconds=4) < datetime.fromisoformat(sent.pop("deadline")) - before < timedelta(seconds=8)
+    assert int(sent.pop("nonce")) >= before.timestamp() * 1e6
+    assert UUID(sent.pop("cl_ord_id")).hex == request.client_order_id
+    assert sent == {
+        **{"pair": "XXBTZUSD", "type": "buy", "ordertype": "limit", "volume": "0.01", "price": "30000"},
+        **{"oflags": "fciq", "timeinforce": "IOC"},
+    }
+
+
+async def test_the_same_order_after_it_was_filled_is_a_second_one(exchange: Kraken, process: VenueProcess) -> None:
+    """Which is why nobody may send it again who has not looked."""
+    request = at_market()
+    first, second = await exchange.create_order(request), await exchange.create_order(request)
+    assert first.exchange_order_id != second.exchange_order_id
+    assert process.books()["duplicates"] == {str(UUID(request.client_order_id)): 2}
+
+
+async def test_an_order_that_comes_after_its_deadline_does_nothing(exchange: Kraken, process: VenueProcess) -> None:
+    await exchange.markets()
+    await exchange.clock_offset()
+    process.clock(30.0)
+    request = an_order()
+    with pytest.raises(OutcomeUnknown, match="Deadline elapsed"):
+        await exchange.create_order(request)
+    assert process.placed() == []
+    assert await exchange.find_order(request.client_order_id, SYMBOL) is None
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, -0.7, 0.0, 0.7, 7200.0])
+async def test_a_deadline_is_counted_by_krakens_clock(process: VenueProcess, ahead: float) -> None:
+    process.clock(ahead)
+    async with opened(process.url) as ours:
+        assert (await ours.create_order(an_order())).status is ExchangeStatus.OPEN
+        offset = await ours.clock_offset()
+    assert offset == pytest.approx(-ahead + 0.5, abs=0.7)  # it tells whole seconds
+    assert process.books()["refusals"] == {}
+
+
+async def test_requests_at_the_same_time_arrive_in_the_order_of_their_numbers(
+    exchange: Kraken, process: VenueProcess
+) -> None:
+    reads = [exchange.balances() for _ in range(4)] + [exchange.open_orders() for _ in range(4)]
+    await asyncio.gather(*reads, *(exchange.create_order(an_order()) for _ in range(8)))
+    assert process.books()["refusals"] == {}
+    assert len(process.placed()) == 8
+
+
+async def test_a_clock_that_is_set_back_takes_no_number_back(exchange: Kraken, process: VenueProcess) -> None:
+    await exchange.balances()
+    exchange._line._client.options["timeDifference"] = 3_600_000
+    await exchange.balances()
+    await exchange.create_order(an_order())
+    assert process.books()["refusals"] == {}
+
+
+async def test_who_comes_later_with_a_clock_that_was_set_back_is_told_so_and_did_nothing(
+    exchange: Kraken, process: VenueProcess
+) -> None:
+    await exchange.balances()
+    process.clock(-3600.0)
+    async with opened(process.url) as later:
+        with pytest.raises(ClockOff):
+            await later.create_order(an_order())
+    assert process.placed() == []
+
+
+async def test_a_number_is_of_krakens_time_when_ours_is_wrong(process: VenueProcess) -> None:
+    process.clock(7200.0)
+    async with opened(process.url) as ours:
+        await ours.balances()
+        told = await ours._line.ask(lambda raw: raw["result"]["nonce"], "private_post_getapikeyinfo")
+    assert int(told) / 1e6 - time.time() == pytest.approx(7200, abs=2)
+
+
+# Finding and cancelling.
+
+
+async def test_an_order_is_found_by_its_name_open_or_ended(process: VenueProcess, exchange: Kraken) -> None:
+    resting, ended = an_order(), at_market()
+    for request in (resting, ended):
+        await exchange.create_order(request)
+    async with opened(process.url) as later:
+        open_, filled = [await later.find_order(each.client_order_id, SYMBOL) for each in (resting, ended)]
+        assert open_ is not None
+        assert (open_.client_order_id, open_.status) == (resting.client_order_id, ExchangeStatus.OPEN)
+        assert filled is not None
+        assert (filled.client_order_id, filled.status) == (ended.client_order_id, ExchangeStatus.FILLED)
+        assert (filled.filled, filled.average_price) == (ended.amount, Decimal(40_000))
+    requests = process.books()["requests"]
+    assert (requests["POST /0/private/OpenOrders"], requests["POST /0/private/ClosedOrders"]) == (2, 1)
+
+
+@pytest.mark.parametrize("written", [str, lambda name: name.hex])
+async def test_a_name_is_ours_however_kraken_writes_it(exchange: Kraken, written: Any) -> None:
+    """It keeps a name as a number, and says of none in which form it gives it back."""
+    name = uuid4()
+    answer = json.loads(json.dumps(wire.RECORDED["OpenOrders, cl_ord_id"]))
+    (order,) = answer["result"]["open"].values()
+    order["cl_ord_id"] = written(name)
+    async with opened("http://127.0.0.1:9", "LTC/USDT") as ours:
+        answering(ours, recorded("OpenOrders, cl_ord_id", OpenOrders=answer))
+        (listed,) = await ours.open_orders()
+        assert listed.order.client_order_id == name.hex
+        assert await ours._listed(name.hex) == listed.order
+
+
+async def test_a_cancel_of_nothing_is_refused(exchange: Kraken) -> None:
+    nothing = {"error": [], "result": {"count": 0}}
+    none = {"error": [], "result": {"open": {}, "closed": {}, "count": 0}}
+    await exchange.markets()
+    answering(exchange, recorded("CancelOrder", CancelOrder=nothing, OpenOrders=none, ClosedOrders=none))
+    with pytest.raises(OrderRefused):
+        await exchange.cancel_order(uuid4().hex, SYMBOL)
+
+
+async def test_a_cancel_whose_end_cannot_be_read_may_have_been_done(exchange: Kraken, process: VenueProcess) -> None:
+    request = an_order()
+    await exchange.create_order(request)
+    process.faults({"what": "5xx_before", "path": "/0/private/QueryOrders"})
+    with pytest.raises(OutcomeUnknown, match="cancelled"):
+        await exchange.cancel_order(request.client_order_id, SYMBOL)
+    assert (await exchange.cancel_order(request.client_order_id, SYMBOL)).status is ExchangeStatus.CANCELLED
+
+
+async def test_an_order_of_the_owners_has_no_name_of_ours(exchange: Kraken, process: VenueProcess) -> None:
+    """ccxt gives the number of a user in its place, which is 0 for all that have none."""
+    process.foreign(side="SELL", type="LIMIT", quantity="0.02", price="50000")
+    (theirs,) = await exchange.open_orders()
+    assert theirs.order.client_order_id == ""
+
+
+async def test_recent_orders_are_those_since_page_by_page(exchange: Kraken, process: VenueProcess) -> None:
+    old = await exchange.create_order(an_order())
+    gone = [process.foreign(side="BUY", type="MARKET", quantity="0.001")["id"] for _ in range(60)]
+    await exchange.create_order(an_order())
+    told = await exchange.recent_orders(datetime.now(UTC) - timedelta(minutes=5))
+    assert {each.exchange_order_id for each in told} == {
+        wire.name("O", each["id"]) for each in process.books()["orders"]
+    }
+    assert len(told) == len(gone) + 2
+    assert process.books()["requests"]["POST /0/private/ClosedOrders"] == 2
+    assert await exchange.recent_orders(datetime.now(UTC) + timedelta(minutes=5)) == []
+    assert old in told
+
+
+# Fills.
+
+
+async def test_all_fills_are_read_page_by_page_and_under_our_names(exchange: Kraken, process: VenueProcess) -> None:
+    ours = at_market()
+    await exchange.create_order(ours)
+    for _ in range(30):
+        process.foreign(side="BUY", type="MARKET", quantity="0.001")
+    process.foreign(symbol="XLTCZUSD", side="BUY", type="MARKET", quantity="1")
+    there = [each for each in process.books()["trades"] if each["symbol"] == "XXBTZUSD"]
+    assert len(there) > 50
+    for since in (None, datetime.now(UTC)):
+        fills = await exchange.fills_since(since)
+        assert [each.trade_id for each in fills] == [wire.name("T", each["id"]) for each in there]
+        assert [each.at for each in fills] == [
+            datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=each["at"]) for each in there
+        ]
+        assert sum(each.amount for each in fills if each.client_order_id == ours.client_order_id) == ours.amount
+    requests = process.books()["requests"]
+    assert requests["POST /0/private/TradesHistory"] == 4
+    assert requests["POST /0/private/QueryOrders"] == 2  # thirty orders, once
+    assert process.books()["refusals"] == {}
+
+
+async def test_fees_are_in_the_quote_currency_both_ways(exchange: Kraken) -> None:
+    await exchange.create_order(at_market())
+    await exchange.create_order(at_market(side=Side.SELL))
+    fills = await exchange.fills_since(None)
+    assert {each.fee_currency for each in fills} == {"USD"}
+    assert sum(each.fee for each in fills) == Decimal("0.8")
+    balances = await exchange.balances()
+    assert balances == {"BTC": Decimal(5), "USD": Decimal(100_000) - Decimal("0.8")}
+
+
+async def test_the_fills_of_one_order_are_asked_for_by_their_ids(exchange: Kraken, process: VenueProcess) -> None:
+    placed = await exchange.create_order(at_market())
+    await exchange.create_order(at_market())
+    trades = await exchange.trades_of(placed.exchange_order_id)
+    assert sum(each.fill.amount for each in trades) == Decimal("0.01")
+    assert {each.exchange_order_id for each in trades} == {placed.exchange_order_id}
+    resting = await exchange.create_order(an_order())
+    assert await exchange.trades_of(resting.exchange_order_id) == []
+    requests = process.books()["requests"]
+    assert requests["POST /0/private/QueryTrades"] == 1
+    assert "POST /0/private/TradesHistory" not in requests
+
+
+# Recorded answers.
+
+
+async def test_recorded_orders_are_read_as_they_are() -> None:
+    async with opened("http://127.0.0.1:9", "LTC/USDT") as exchange:
+        answering(exchange, recorded("QueryOrders, closed"))
+        filled = await exchange.order("OGMZCL-KC6MC-ZRBGM6")
+        assert (filled.symbol, filled.client_order_id) == ("LTC/USDT", "")
+        assert (filled.status, filled.amount, filled.filled) == (ExchangeStatus.FILLED, Decimal("0.1"), Decimal("0.1"))
+        assert filled.average_price == Decimal("71.05741")
+        answering(exchange, recorded("QueryOrders, open"))
+        resting = await exchange.order("OR6EGN-KQSEG-AMI6CL")
+        assert (resting.status, resting.filled) == (ExchangeStatus.OPEN, Decimal(0))
+        assert resting.average_price is None
+        with pytest.raises(NoSuchOrder):
+            await exchange.order("OAAAAA-AAAAA-AAAAAA")
+
+
+async def test_a_recorded_order_that_was_cancelled_is_found_by_its_name() -> None:
+    async with opened("http://127.0.0.1:9", "LTC/USDT") as exchange:
+        none = {"error": [], "result": {"open": {}}}
+        asked = answering(exchange, recorded("ClosedOrders, cl_ord_id", OpenOrders=none))
+        found = await exchange._listed("123")
+    assert found is not None
+    assert (found.exchange_order_id, found.status) == ("O2F2HY-QIPHF-4UCMSW", ExchangeStatus.CANCELLED)
+    assert asked[-2:] == ["OpenOrders", "ClosedOrders"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "symbol", "price"),
+    [
+        ("OpenOrders, take-profit", "LTC/USDT", Decimal(120)),
+        ("OpenOrders, stop-loss-limit", "LTC/USDT", Decimal(54)),
+        ("OpenOrders, cl_ord_id", "LTC/USDT", Decimal(50)),
+    ],
+)
+async def test_recorded_open_orders_tell_their_price(answer: str, symbol: str, price: Decimal) -> None:
+    async with opened("http://127.0.0.1:9", symbol) as exchange:
+        answering(exchange, recorded(answer))
+        (listed,) = await exchange.open_orders()
+        assert listed.price == price
+        assert listed.order.symbol == symbol
+
+
+async def test_an_open_order_on_another_symbol_is_not_ours_to_see(exchange: Kraken) -> None:
+    answering(exchange, recorded("OpenOrders, trailing-stop"))
+    assert await exchange.open_orders() == []
+
+
+async def test_recorded_candles_have_a_gap_where_nothing_was_traded(exchange: Kraken) -> None:
+    answer = {"error": [], "result": {"XXBTZUSD": wire.RECORDED["OHLC"]["result"]["XBTUSDT"], "last": 1706796000}}
+    answering(exchange, recorded("OHLC", OHLC=answer))
+    candles = await exchange.candles(datetime.fromtimestamp(1706630400, UTC))
+    assert [int(each.at.timestamp()) for each in candles] == [
+        *(1706630400, 1706634000, 1706637600, 1706641200, 1706799600),
+    ]
+    first = candles[0]
+    assert (first.open, first.high, first.low, first.close) == tuple(
+        map(Decimal, ("43366.3", "43529.2", "43234.2", "43485.0"))
+    )
+    assert first.volume == Decimal("12.51327406")
+
+
+async def test_a_recorded_ticker_is_read_as_it_is(exchange: Kraken) -> None:
+    answer = {"error": [], "result": {"XXBTZUSD": wire.RECORDED["Ticker"]["result"]["XBTUSDT"]}}
+    answering(exchange, recorded("Ticker", Ticker=answer))
+    ticker = await exchange.ticker()
+    assert (ticker.last, ticker.bid, ticker.ask) == (Decimal("73380.6"), Decimal("73380.6"), Decimal("73380.7"))
+
+
+async def test_the_tick_is_what_prices_are_multiples_of_and_not_their_decimals(exchange: Kraken) -> None:
+    pairs = json.loads(json.dumps(wire.RECORDED["AssetPairs"]))
+    pairs["result"]["XXBTZUSD"]["tick_size"] = "0.5"
+    answering(exchange, {"AssetPairs": pairs})
+    market = (await exchange.markets())[SYMBOL]
+    assert (market.tick_size, market.step_size) == (Decimal("0.5"), Decimal("1e-8"))
+    assert (market.base, market.quote, market.minimum_notional) == ("BTC", "USD", Decimal("0.5"))
+
+
+async def test_what_earns_by_itself_counts_as_what_it_is(exchange: Kraken) -> None:
+    """As orders take from it. What is staked is another thing."""
+    names = ("ZUSD", "USD.F", "XXBT", "XBT.F", "XBT.M", "XETH", "ETH2.S")
+    answer = {"error": [], "result": {name: {"balance": "1.5", "hold_trade": "0"} for name in names}}
+    answering(exchange, recorded("CancelOrder", BalanceEx=answer))
+    one, both = Decimal("1.5"), Decimal(3)
+    assert await exchange.balances() == {"USD": both, "BTC": both, "BTC.M": one, "ETH": one, "ETH2.S": one}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pair"), [("BTC/USD", "XBTUSD"), ("DOGE/BTC", "XDGXBT"), ("ETH/EUR", "ETHEUR"), ("LUNC/USD", "LUNAUSD")]
+)
+async def test_a_symbol_is_asked_for_by_krakens_names(symbol: str, pair: str) -> None:
+    assert kraken_traits(5.0).markets_of(symbol) == {"pair": pair}
+
+
+async def test_an_unknown_symbol_is_no_market(process: VenueProcess) -> None:
+    async with opened(process.url, "BTC/NONE") as ours:
+        with pytest.raises(ExchangeError, match="EQuery:Unknown asset pair"):
+            await ours.markets()
+
+
+# Errors.
+
+
+def line_to(url: str) -> Line:
+    return connect(kraken_traits(5.0), CASE.opening(url))
+
+
+async def fault(line: Line, *, acts: bool) -> ExchangeError:
+    """The error that an order, or a question, ends with."""
+    method, parameters = ("private_post_addorder", {"pair": "XXBTZUSD"}) if acts else ("private_post_openorders", {})
+    with pytest.raises(ExchangeError) as raised:
+        await line.ask(dict, method, parameters, acts=acts)
+    return raised.value
+
+
+def said(*errors: str) -> str:
+    return json.dumps({"error": errors})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("EOrder:Insufficient funds", OrderRefused),
+        ("EOrder:Tick size check failed", OrderRefused),
+        ("EOrder:Invalid price:XBTUSD price can only be specified up to 1 decimals.", OrderRefused),
+        ("EGeneral:Invalid arguments", OrderRefused),
+        ("EGeneral:Invalid arguments:volume minimum not met", OrderRefused),
+        ("EAccount:Invalid permissions:XMR trading restricted for PL.", OrderRefused),
+        ("EQuery:Unknown asset pair", OrderRefused),
+        ("EService:Market in cancel_only mode", OrderRefused),
+        ("EGeneral:Invalid arguments:cl_ord_id not unique", DuplicateOrder),
+        ("EOrder:Unknown order", NoSuchOrder),
+        ("EOrder:Invalid order", NoSuchOrder),
+        ("EAPI:Invalid nonce", ClockOff),
+        ("EAPI:Invalid key", KeyRefused),
+        ("EAPI:Invalid signature", KeyRefused),
+        ("EGeneral:Permission denied", KeyRefused),
+        ("EAuth:Account temporary disabled", KeyRefused),
+        ("EAPI:Rate limit exceeded", RateLimited),
+        ("EGeneral:Temporary lockout", RateLimited),
+        ("EOrder:Rate limit exceeded", RateLimited),
+        ("EService: Throttled: 1772627061", RateLimited),
+    ],
+)
+@pytest.mark.parametrize("acts", [True, False])
+async def test_a_definite_no_is_told_as_such(error: str, kind: type[ExchangeError], acts: bool) -> None:
+    async with Stub(200, said(error)) as stub:
+        line = line_to(stub.url)
+        assert type(await fault(line, acts=acts)) is kind
+        await line.close()
+    assert [b"/private/" in request for request in stub.requests].count(True) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, said("EService:Unavailable")),
+        (200, said("EService:Busy")),
+        (200, said("EService:Deadline elapsed")),
+        (200, said("EGeneral:Internal error")),
+        (200, said("EGeneral:Internal error:1234")),
+        (200, said("EOrder:Never heard of")),
+        (200, said("EOrder:Insufficient funds", "EGeneral:Internal error")),
+        (200, '{"error": []}'),
+        (200, '{"error": "EAPI:Invalid key"}'),
+        (200, '{"result": {}}'),
+        (200, "[]"),
+        (502, "<html>Bad gateway</html>"),
+        (503, said("EOrder:Insufficient funds")),
+        (403, "<html>Forbidden</html>"),
+    ],
+)
+async def test_what_is_not_surely_refused_may_have_been_done(status: int, body: str) -> None:
+    async with Stub(status, body) as stub:
+        line = line_to(stub.url)
+        acted, asked = await fault(line, acts=True), await fault(line, acts=False)
+        await line.close()
+    assert type(acted) is OutcomeUnknown
+    assert isinstance(asked, ExchangeUnavailable)
+    assert len(stub.requests) == 2
+
+
+async def test_a_warning_is_no_error() -> None:
+    async with Stub(200, json.dumps({"error": ["WGeneral:Soon to change"], "result": {"open": {}}})) as stub:
+        line = line_to(stub.url)
+        assert await line.ask(lambda raw: raw["result"], "private_post_openorders") == {"open": {}}
+        await line.close()
+
+
+async def test_when_it_is_throttled_nothing_goes_until_it_says() -> None:
+    until = int(time.time()) + 30
+    async with Stub(200, said(f"EService: Throttled: {until}")) as stub:
+        line = line_to(stub.url)
+        first, second = await fault(line, acts=False), await fault(line, acts=True)
+        await line.close()
+    for each in (first, second):
+        assert isinstance(each, RateLimited)
+        assert each.until == datetime.fromtimestamp(until, UTC)
+    assert len(stub.requests) == 1
+
+
+async def test_too_many_orders_hold_orders_and_no_cancel() -> None:
+    async with Stub(200, said("EOrder:Rate limit exceeded")) as stub:
+        line = line_to(stub.url)
+        await fault(line, acts=True)
+        held = await fault(line, acts=True)
+        with pytest.raises(ExchangeError):
+            await line.ask(dict, "private_post_cancelorder", {"cl_ord_id": str(uuid4())}, acts=True)
+        await line.close()
+    assert isinstance(held, RateLimited)
+    assert (held.until - datetime.now(UTC)).total_seconds() == pytest.approx(60, abs=3)
+    assert [request.split()[1] for request in stub.requests] == [b"/0/private/AddOrder", b"/0/private/CancelOrder"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"leverage": "2:1"},
+        {"reduce_only": "true"},
+        {"oflags": "viqc"},
+        {"ordertype": "settle-position"},
+        {"trigger": "index"},
+        {"close[ordertype]": "limit"},
+        {"validate": "true"},
+    ],
+)
+async def test_an_order_of_another_kind_is_not_sent(more: dict[str, str]) -> None:
+    async with Stub() as stub:
+        line = line_to(stub.url)
+        with pytest.raises(Forbidden):
+            await line.ask(dict, "private_post_addorder", {"pair": "XXBTZUSD", **more}, acts=True)
+        await line.close()
+    assert stub.requests == []
+
+
+async def test_the_counter_of_calls_is_kept_as_kraken_keeps_it(exchange: Kraken, process: VenueProcess) -> None:
+    await exchange.markets()
+    await exchange.fills_since(None)
+    await exchange.create_order(an_order())
+    assert exchange.rate_limits["limits"] == {
+        "calls": {"used": 3, "limit": 30},  # rules and time a third each, fills 2
+        "orders": {"used": 1, "limit": 60},
+    }
+
+
+# What a key may do.
+
+
+def told(*permissions: str, **also: Any) -> str:
+    return json.dumps({"error": [], "result": {"permissions": permissions, "ipAllowlist": [], **also}})
+
+
+async def asked_of(body: str) -> Mapping[str, bool]:
+    async with Stub(200, body) as stub:
+        line = line_to(stub.url)
+        query = kraken_traits(5.0).permissions
+        assert query is not None
+        try:
+            return await line.ask(query.read, query.method)
+        finally:
+            await line.close()
+
+
+async def test_a_key_that_trades_alone_is_taken(exchange: Kraken, process: VenueProcess) -> None:
+    permissions = await exchange.key_permissions()
+    assert permissions is not None
+    assert PROFILE.rules is not None
+    judgement = judge(PROFILE.rules, permissions)
+    assert judgement.accepted
+    assert judgement.advice == (PROFILE.rules.better_on["ipAllowlist"],)
+    process.permissions(ipAllowlist=["192.0.2.7"])
+    assert judge(PROFILE.rules, await exchange.key_permissions() or {}).advice == ()
+    assert {name for name in process.books()["requests"] if "private" in name} == {"POST /0/private/GetApiKeyInfo"}
+
+
+@pytest.mark.parametrize("more", ["withdraw-funds", "add-withdraw-address", "update-withdraw-address", "earn-funds"])
+async def test_a_key_that_could_move_money_is_refused(more: str) -> None:
+    assert PROFILE.rules is not None
+    judgement = judge(PROFILE.rules, await asked_of(told(*TRADING, more)))
+    assert (judgement.accepted, judgement.forbidden) == (False, (more,))
+
+
+async def test_a_permission_that_is_not_known_refuses_the_key() -> None:
+    assert PROFILE.rules is not None
+    judgement = judge(PROFILE.rules, await asked_of(told(*TRADING, "transfer-funds")))
+    assert (judgement.accepted, judgement.unknown) == (False, ("transfer-funds",))
+
+
+@pytest.mark.parametrize("lacks", TRADING[:4])
+async def test_a_key_that_cannot_trade_is_told_what_it_lacks(lacks: str) -> None:
+    assert PROFILE.rules is not None
+    judgement = judge(PROFILE.rules, await asked_of(told(*(each for each in TRADING if each != lacks))))
+    assert (judgement.accepted, judgement.missing) == (False, (lacks,))
+
+
+async def test_a_key_that_sees_a_part_of_its_orders_alone_is_taken_with_advice() -> None:
+    assert PROFILE.rules is not None
+    body = told(
+        *TRADING, "add-funds", "create-ws-token", "query-ledger", "export-data", queryFrom="1700000000", queryTo="0"
+    )
+    judgement = judge(PROFILE.rules, await asked_of(body))
+    assert judgement.accepted
+    assert set(judgement.advice) == {
+        *(PROFILE.rules.better_off[name] for name in ("add-funds", "create-ws-token", "queryFrom")),
+        PROFILE.rules.better_on["ipAllowlist"],
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": [], "result": {}}',
+        '{"error": [], "result": null}',
+        '{"error": [], "result": {"permissions": "query-funds"}}',
+        '{"error": [], "result": {"permissions": {"query-funds": true}}}',
+        '{"error": [], "result": {"permissions": [1]}}',
+        '{"error": [], "result": {"permissions": [""]}}',
+        '{"error": []}',
+        "<html>",
+    ],
+)
+async def test_an_answer_on_permissions_that_cannot_be_read_is_none(body: str) -> None:
+    with pytest.raises(ExchangeUnavailable):
+        await asked_of(body)
+
+
+async def test_a_key_has_the_form_of_krakens() -> None:
+    key, secret = PROFILE.credentials
+    assert key.form.fullmatch("4/SDrDBcOOPnm3nPlNfEMMJDeRcIVqPz+QhRxIodyZbI9po/aVRiHsgX")
+    assert secret.form.fullmatch(CASE.key["secret"])
+    assert not secret.form.fullmatch(CASE.key["secret"][:-1])
