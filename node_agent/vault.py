@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretBytes, SecretStr
 
+from node_agent import redaction
 from node_agent.errors import Explained
 from node_protocol.encoding import b64url_decode, b64url_encode
 from node_protocol.refusals import Malformed
@@ -45,6 +46,10 @@ class VaultKey:
     def __init__(self, *, key: bytes | None = None, passphrase: SecretStr | None = None) -> None:
         self._key = key
         self._passphrase = passphrase
+        if key is not None:
+            redaction.hide(key)
+        if passphrase is not None:
+            redaction.hide(passphrase)
 
     @classmethod
     def generate_file(cls, path: Path) -> VaultKey:
@@ -114,7 +119,9 @@ class VaultKey:
             maxmem=_SCRYPT_MEMORY,
             dklen=32,
         )
-        return Fernet(urlsafe_b64encode(key))
+        made = urlsafe_b64encode(key)
+        redaction.hide(made)
+        return Fernet(made)
 
     def __repr__(self) -> str:
         return "VaultKey(…)"
@@ -178,10 +185,12 @@ class Vault:
             raise VaultError(f"the secret {name!r} in {self._path} is damaged", "restore it from your backup") from None
         if bound != name.encode():
             raise VaultError(f"the secret {name!r} in {self._path} is another one's", "restore it from your backup")
+        redaction.hide(value)
         return SecretBytes(value)
 
     def put(self, name: str, value: bytes) -> None:
         """Keep a secret under a name, durably, in place of what was there."""
+        redaction.hide(value)
         token = self._fernet.encrypt(name.encode() + b"\0" + value).decode("ascii")
         self._write({**self._content["secrets"], name: token})
 

@@ -22,6 +22,8 @@ from typing import IO, Any
 
 import click
 
+from node_agent.redaction import redacted
+
 
 class Exit(IntEnum):
     """Exit codes of every command."""
@@ -37,7 +39,7 @@ class Exit(IntEnum):
 class CliError(click.ClickException):
     """An error that the user is told in one line and hints, without a traceback.
 
-    `message` may hold what the user typed; it never holds a secret. Line breaks in it are folded into blanks.
+    `message` may hold what the user typed; a secret in it is not shown. Line breaks in it are folded into blanks.
     """
 
     def __init__(self, message: str, *hints: str, exit_code: Exit = Exit.NO) -> None:
@@ -48,6 +50,6 @@ class CliError(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line and its hints."""
         stream = sys.stderr if file is None else file
-        click.echo(f"node-agent: error: {self.message}", file=stream)
+        click.echo(redacted(f"node-agent: error: {self.message}"), file=stream)
         for hint in self.hints:
-            click.echo(f"hint: {hint}", file=stream)
+            click.echo(redacted(f"hint: {hint}"), file=stream)

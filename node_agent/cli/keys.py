@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import click
 from pydantic import SecretStr
 
-from node_agent import exchange_keys
+from node_agent import exchange_keys, redaction
 from node_agent.cli import hand, options
 from node_agent.cli.errors import CliError, Exit
 from node_agent.config import VAULT_FILE, Config, load, vault_key
@@ -89,6 +89,7 @@ def add(
     _see_what_was_said(profile, attest, i_hold_the_wallet)
     with _opened(data_dir) as node:
         parts = _parts(profile, file, environment)
+        redaction.hide(json.dumps(parts))  # it is tried at the exchange before the vault has it
         wrong = exchange_keys.flaw(profile, parts)
         if wrong is not None:
             raise CliError(f"this is no key for {profile.title}: {wrong}", exit_code=Exit.USAGE)

@@ -14,10 +14,14 @@ from decimal import Decimal
 from typing import Protocol
 
 from node_agent.core.market import Book, Candle, Conduct, ExchangeOrder, Fill, Market, OpenOrder, OrderRequest, Ticker
+from node_agent.redaction import redacted
 
 
 class ExchangeError(Exception):
-    """Anything that an exchange did not do."""
+    """Anything that an exchange did not do. Its words may come from the exchange: what is secret in them is hidden."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class OrderRefused(ExchangeError):
