@@ -27,6 +27,7 @@ from node_agent.core.orders import Order, OrderState
 from node_agent.core.risk import MINUTE
 from node_agent.core.state import State
 from node_agent.journal_schema import JournalError, JournalMissing, explained, legible, open_reader, open_writer
+from node_agent.redaction import redacted
 from node_protocol.encoding import format_time, parse_time
 from node_protocol.messages import Command, Event
 
@@ -331,7 +332,9 @@ class Journal:
         for seq, event in enumerate(events, start=expected):
             if event.seq != seq:
                 raise JournalError(f"event {event.seq} would leave a gap: the next is {seq}", "report this as a fault")
-            self._execute("INSERT INTO events (seq, record) VALUES (?, ?)", seq, event.model_dump_json())
+            # What is written here leaves the machine: words of an exchange or a library may have come into it.
+            clean = event.model_copy(update={"data": redacted(event.data)})
+            self._execute("INSERT INTO events (seq, record) VALUES (?, ?)", seq, clean.model_dump_json())
 
     def _number_anew(self) -> None:
         self._execute("DELETE FROM events WHERE acknowledged_at IS NOT NULL")
