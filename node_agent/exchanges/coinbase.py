@@ -160,7 +160,7 @@ def open_exchange(opening: Opening) -> Coinbase:
 
     traits = coinbase_traits()
     line = connect(traits, opening)
-    teach(line._client)
+    teach(line.client)
     return Coinbase(line, traits, symbol=opening.symbol, interval=opening.interval)
 
 

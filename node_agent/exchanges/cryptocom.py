@@ -15,7 +15,7 @@ from typing import Any, Final
 from node_agent.core import ids
 from node_agent.core.market import Conduct, ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, TimeInForce
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.line import DuplicateOrder, NoSuchOrder, _Answered
+from node_agent.exchanges.line import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
 from node_agent.exchanges.reading import milliseconds_of, order_of, time_of
@@ -92,20 +92,14 @@ _MEANINGS: Final = {
     "204": Meaning.DUPLICATE,
 }
 
-_SURE: Final = frozenset((Meaning.REFUSED, Meaning.NO_SUCH_ORDER))
-"""What holds with a status of 500 too: the exchange gives that to most orders that it refuses."""
-
 
 def _error_of(status: int, body: Any) -> tuple[str, str] | None:
-    """Raises what the answer comes to where its status says less than its code."""
     if not isinstance(body, dict):
         return "", "an answer that cannot be read"
     code, message = str(body.get("code", "")), str(body.get("message", ""))
     # ccxt would take an answer without a result for an account without orders.
     if status < 400 and code == "0" and isinstance(body.get("result"), dict):
         return None
-    if status >= 500 and _MEANINGS.get(code) in _SURE:
-        raise _Answered(status, {}, code, message, _MEANINGS[code])
     return ("", "an answer without its result") if code == "0" else (code, message)
 
 
@@ -118,6 +112,7 @@ TRAITS: Final = Traits(
     weight_per_cost=1,
     error_of=_error_of,
     meanings=_MEANINGS,
+    sure_at_500=frozenset((Meaning.REFUSED, Meaning.NO_SUCH_ORDER)),
     duplicate_messages=frozenset(),
     new_id="client_oid",
     known_id="client_oid",

@@ -7,7 +7,6 @@ order sent again after it was filled is a second order.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -182,6 +181,7 @@ def kraken_traits(recv_window: float) -> Traits:
         permissions=Query("private_post_getapikeyinfo", _permissions, _RULES),
         acting=lambda _method, path: path in {"AddOrder", "CancelOrder"},
         orders=lambda _method, path: path == "AddOrder",
+        in_turn=lambda api: "private" in api,
         acknowledges=True,
         markets_of=_market_of,
         page=720,
@@ -240,25 +240,17 @@ def open_exchange(opening: Opening) -> Kraken:
 
 
 def _number(line: Line) -> None:
-    """Have signed requests go in the order of their numbers: one that comes behind a higher number is refused.
+    """Number signed requests by our time in microseconds: from there another process here goes on.
 
-    They go one by one. And a number is our time in microseconds, from which another process here goes on, as long as
-    that is about right: of Kraken's, which it tells in whole seconds, whoever comes later may measure an earlier one.
+    As long as that is about right, that is: of Kraken's, which it tells in whole seconds, whoever comes later may
+    measure an earlier one.
     """
-    kind: Any = type(line._client)  # a class of its own: there is one a line
-    fetch2, turn = kind.fetch2, asyncio.Lock()
 
-    async def in_turn(client: Any, path: str, api: Any, *rest: Any) -> Any:
-        if "private" in api:
-            async with turn:
-                return await fetch2(client, path, api, *rest)
-        return await fetch2(client, path, api, *rest)
-
-    def nonce(client: Any) -> int:
-        ahead: int = client.options["timeDifference"]
+    def nonce() -> int:
+        ahead: int = line.client.options["timeDifference"]
         return time.time_ns() // 1000 - (ahead * 1000 if abs(ahead) > _ABOUT_RIGHT else 0)
 
-    kind.fetch2, kind.nonce = in_turn, nonce
+    line.client.nonce = nonce
 
 
 class Kraken(SpotExchange):

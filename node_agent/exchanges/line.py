@@ -109,7 +109,9 @@ class Line:
 
     def __init__(self, client: Any, traits: Traits, guard: Guard, *, banned_until: datetime | None = None) -> None:
         """`banned_until`: what the exchange last told an earlier process of this node."""
-        self._client = client
+        self.client = client
+        """ccxt's own, to be taught what this exchange does otherwise, and for what it works out without asking."""
+        self._turn = asyncio.Lock()
         self._guard = guard
         self._proxies = [
             name for name in dir(client) if "proxy" in name.lower() and not callable(getattr(client, name))
@@ -133,7 +135,7 @@ class Line:
     @property
     def timeframes(self) -> Mapping[str, Any]:
         """Lengths of candles that the exchange has, by ccxt's names."""
-        frames: Mapping[str, Any] = self._client.timeframes
+        frames: Mapping[str, Any] = self.client.timeframes
         return frames
 
     @property
@@ -178,13 +180,13 @@ class Line:
         ended = time.monotonic()
         self.offset = began_at + (ended - began) / 2 - theirs / 1000
         self._measured_at = ended
-        self._client.options["timeDifference"] = round(self.offset * 1000)
+        self.client.options["timeDifference"] = round(self.offset * 1000)
         return self.offset
 
     async def close(self) -> None:
         """Let go of the connections."""
-        session, self._client.session = self._client.session, None
-        await self._client.close()
+        session, self.client.session = self.client.session, None
+        await self.client.close()
         if session is not None:
             await session.close()
 
@@ -193,7 +195,7 @@ class Line:
         token = _call.set(call)
         try:
             with localcontext():  # ccxt changes how the whole process rounds, and leaves it so
-                answer = await getattr(self._client, method)(*arguments)
+                answer = await getattr(self.client, method)(*arguments)
             return read(answer)
         except ExchangeError:
             raise
@@ -215,14 +217,15 @@ class Line:
         self._guard.call(api, method, path)
         acts = self._traits.acting(method, path)
         params, config = params or {}, config or {}
-        cost = self._client.calculate_rate_limiter_cost(api, method, path, params, config)
+        cost = self.client.calculate_rate_limiter_cost(api, method, path, params, config)
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
             _call_here().out = False
             await self._let_go(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
             try:
-                return await type(self._client).fetch2(self._client, path, api, method, params, config)
+                async with self._turn if self._traits.in_turn(api) else contextlib.nullcontext():
+                    return await type(self.client).fetch2(self.client, path, api, method, params, config)
             except Exception as error:
                 fault = self._fault(error, acts=acts)
             if not isinstance(fault, _LineLost):
@@ -236,7 +239,7 @@ class Line:
         call = _call_here()
         call.let_go = (method, url)
         try:
-            return await type(self._client).fetch(self._client, url, method, headers, body)
+            return await type(self.client).fetch(self.client, url, method, headers, body)
         finally:
             call.let_go = None
 
@@ -244,16 +247,16 @@ class Line:
         """ccxt's session, made ours: every request of it, whoever makes it, goes by the last hand."""
         import aiohttp  # noqa: PLC0415  (as ccxt: a node that only plays with paper needs neither)
 
-        self._client.own_session = False
-        self._client.open(True)
-        if self._client.session is None:
-            self._client.session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._client.ssl_context),
+        self.client.own_session = False
+        self.client.open(True)
+        if self.client.session is None:
+            self.client.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self.client.ssl_context),
                 middlewares=(self._last_hand,),
                 trust_env=False,
             )
             # aiohttp would send a cancel again when its connection was lost.
-            self._client.session._retry_connection = False
+            self.client.session._retry_connection = False
 
     async def _last_hand(self, request: Any, handler: Any) -> Any:
         call = _call.get(None)
@@ -265,9 +268,9 @@ class Line:
     def _see_that_it_goes_straight(self) -> None:
         """Raises Forbidden where ccxt was told to send elsewhere first, or not to look at certificates."""
         for name in self._proxies:
-            if getattr(self._client, name):
+            if getattr(self.client, name):
                 raise Forbidden(f"not sent: ccxt is to go by {name}, and a node goes to its exchange straight")
-        if not self._client.verify:
+        if not self.client.verify:
             raise Forbidden("not sent: ccxt is not to look at certificates")
 
     def _no_socket(self, url: str) -> NoReturn:
@@ -305,7 +308,9 @@ class Line:
             return
         code, message = error
         meaning = None
-        if status < 500:
+        if self._traits.meanings.get(code) in self._traits.sure_at_500:
+            meaning = self._traits.meanings[code]
+        elif status < 500:
             meaning = self._traits.meanings.get(code) or _BY_STATUS.get(status)
             meaning = meaning or self._by_class(status, reason, url, method, headers, body, parsed)
         if meaning is Meaning.REFUSED and message in self._traits.duplicate_messages:
@@ -318,7 +323,7 @@ class Line:
     def _by_class(self, *answer: Any) -> Meaning | None:
         """What ccxt takes it for: its tables know more than ours."""
         try:
-            type(self._client).handle_errors(self._client, *answer, None, None)
+            type(self.client).handle_errors(self.client, *answer, None, None)
         except Exception as error:
             names = [each.__name__ for each in type(error).__mro__]
             return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
@@ -388,7 +393,7 @@ class Line:
     def _clean(self, words: str) -> str:
         """Words without secrets, or addresses with what hangs on them."""
         for name in self._traits.credentials.values():
-            secret = getattr(self._client, name)
+            secret = getattr(self.client, name)
             words = words.replace(secret, "[redacted]") if secret else words
         return _QUERY.sub("", words)[:_MOST_WORDS]
 

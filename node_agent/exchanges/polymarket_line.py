@@ -70,7 +70,7 @@ class KeyedLine:
 
 def _fitted(line: Line) -> Any:
     """ccxt's client, made to take what this exchange writes beside objects, and to go by the exchange's clock."""
-    client = line._client  # the line has no public way to it
+    client = line.client
     heard = client.on_rest_response
 
     def hear(status: int, reason: str, url: str, method: str, *rest: Any) -> str:

@@ -89,6 +89,10 @@ class Traits:
     """Whether it answers a new order with its id alone, and how it stands has to be asked for."""
     has_clock: bool = True
     """Whether it tells its time; else ours is taken for it."""
+    sure_at_500: frozenset[Meaning] = frozenset()
+    """What a code means, whatever the status, where an exchange gives one of 500 to orders that it refuses."""
+    in_turn: Callable[[Any], bool] = lambda _api: False
+    """Whether requests of one of ccxt's apis go one by one, for each carries a higher number than the last."""
     pause: float = 60.0
     """For how many seconds nothing goes when it says that it was too much, but not until when."""
     statuses: Mapping[str, ExchangeStatus] = field(default_factory=dict)

@@ -29,7 +29,7 @@ async def opened(url: str, *, symbol: str = SYMBOL, **changes: Any) -> AsyncIter
     """An account of ours, with traits changed by name."""
     traits = replace(coinbase_traits(), **changes)
     line = connect(traits, CASE.opening(url))
-    teach(line._client)
+    teach(line.client)
     ours = Coinbase(line, traits, symbol=symbol, interval=CASE.interval)
     try:
         yield ours

@@ -87,7 +87,7 @@ async def test_the_names_in_coinbases_own_file_are_known() -> None:
 
 async def test_the_real_address_is_what_a_token_is_for() -> None:
     exchange = open_exchange(replace(CASE.opening(""), url=None))
-    client = exchange._line._client
+    client = exchange._line.client
     for api, method, path, place in (
         ("private", "POST", "brokerage/orders", {}),
         ("private", "GET", "brokerage/orders/historical/{order_id}", {"order_id": "x1", "limit": "1"}),

@@ -279,12 +279,12 @@ async def test_rubbish_among_trades_is_an_answer_that_cannot_be_read(
 ) -> None:
     """And not the end of the node."""
     await exchange.create_order(at_market())
-    fetch = exchange._line._client.fetch
+    fetch = exchange._line.client.fetch
 
     async def fetched(url: str, *rest: Any) -> Any:
         return trades if "myTrades" in url else await fetch(url, *rest)
 
-    monkeypatch.setattr(exchange._line._client, "fetch", fetched)
+    monkeypatch.setattr(exchange._line.client, "fetch", fetched)
     with pytest.raises(ExchangeUnavailable):
         await exchange.fills_since(None)
 

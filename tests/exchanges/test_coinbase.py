@@ -154,7 +154,7 @@ async def test_every_order_there_has_an_id_of_ours(exchange: Coinbase, venue: Ve
 
 async def test_what_ccxt_would_send_by_itself_is_not_on_the_list(exchange: Coinbase, venue: VenueProcess) -> None:
     await exchange.markets()
-    client = exchange._line._client
+    client = exchange._line.client
     for kind, parameters in (
         ("limit", {}),
         ("limit", {"leverage": "2"}),
@@ -243,7 +243,7 @@ async def test_an_id_that_is_refused_as_used_is_looked_for(exchange: Coinbase, v
     """Coinbase lists that reason too, though its documents say that the first order is told."""
     request = an_order()
     first = await exchange.create_order(request)
-    exchange._line._client.fetch = refusing(exchange, "DUPLICATE_CLIENT_ORDER_ID")
+    exchange._line.client.fetch = refusing(exchange, "DUPLICATE_CLIENT_ORDER_ID")
     assert await exchange.create_order(request) == first
     unknown = an_order()
     with pytest.raises(OutcomeUnknown):
@@ -253,7 +253,7 @@ async def test_an_id_that_is_refused_as_used_is_looked_for(exchange: Coinbase, v
 
 def refusing(exchange: Coinbase, reason: str) -> Any:
     """In place of ccxt's `fetch`: new orders are refused."""
-    client = exchange._line._client
+    client = exchange._line.client
     fetch = client.fetch
 
     async def fetched(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:

@@ -260,8 +260,8 @@ async def socket() -> AsyncIterator[Counting]:
 async def client(socket: Counting) -> AsyncIterator[Any]:
     exchange = open_exchange(an_opening(socket.url))
     with suppress(ExchangeError):  # so that it has its session, and a connection
-        await exchange._line._client.publicGetTime({})
-    yield exchange._line._client
+        await exchange._line.client.publicGetTime({})
+    yield exchange._line.client
     await exchange.close()
 
 

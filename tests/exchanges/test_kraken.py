@@ -98,7 +98,7 @@ def answering(exchange: Kraken, answers: Mapping[str, Any]) -> list[str]:
         # As ccxt reads JSON: numbers stay as they are written.
         return json.loads(json.dumps(answer), parse_int=str, parse_float=str)
 
-    exchange._line._client.fetch = fetched
+    exchange._line.client.fetch = fetched
     return asked
 
 
@@ -125,14 +125,14 @@ async def test_its_conduct_is_krakens(exchange: Kraken) -> None:
 
 async def test_an_order_goes_out_with_name_and_deadline_and_without_leverage_or_broker(exchange: Kraken) -> None:
     await exchange.markets()
-    fetch = exchange._line._client.fetch
+    fetch = exchange._line.client.fetch
     sent: dict[str, str] = {}
 
     async def seen(url: str, method: str, headers: Any, body: str) -> Any:
         sent.update((name, value) for name, (value,) in parse_qs(body).items())
         return await fetch(url, method, headers, body)
 
-    exchange._line._client.fetch = seen
+    exchange._line.client.fetch = seen
     request, before = an_order(time_in_force=TimeInForce.IOC), datetime.now(UTC)
     await exchange.create_order(request)
     assert timedelta(seconds=4) < datetime.fromisoformat(sent.pop("deadline")) - before < timedelta(seconds=8)
@@ -184,7 +184,7 @@ async def test_requests_at_the_same_time_arrive_in_the_order_of_their_numbers(
 
 async def test_a_clock_that_is_set_back_takes_no_number_back(exchange: Kraken, process: VenueProcess) -> None:
     await exchange.balances()
-    exchange._line._client.options["timeDifference"] = 3_600_000
+    exchange._line.client.options["timeDifference"] = 3_600_000
     await exchange.balances()
     await exchange.create_order(an_order())
     assert process.books()["refusals"] == {}

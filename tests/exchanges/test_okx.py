@@ -403,7 +403,7 @@ async def test_ccxt_itself_tags_no_order_even_one_without_an_id() -> None:
 
 async def test_the_address_is_okxs_own_where_there_is_no_stand_in() -> None:
     line = connect(okx_traits(), replace(CASE.opening(""), url=None))
-    sent = line._client.sign("trade/order", ["private"], "GET", {"instId": "BTC-USDT", "clOrdId": "a" * 32})
+    sent = line.client.sign("trade/order", ["private"], "GET", {"instId": "BTC-USDT", "clOrdId": "a" * 32})
     await line.close()
     assert sent["url"] == f"https://www.okx.com/api/v5/trade/order?instId=BTC-USDT&clOrdId={'a' * 32}"
     Guard(allowlist.read("okx")).request("GET", sent["url"], sent["headers"], sent["body"])

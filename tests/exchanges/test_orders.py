@@ -220,7 +220,7 @@ async def test_a_cancel_that_is_refused_while_its_order_is_open_stays_refused(
     exchange: SpotExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     placed = await exchange.create_order(an_order())
-    client = exchange._line._client
+    client = exchange._line.client
     fetch = type(client).fetch
 
     async def refusing(self: Any, url: str, method: str, *rest: Any) -> Any:
@@ -238,7 +238,7 @@ async def test_an_answer_about_another_order_leaves_ours_unknown(
     exchange: SpotExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await exchange.open_orders()
-    client = exchange._line._client
+    client = exchange._line.client
     fetch = type(client).fetch
 
     async def mixing_up(*request: Any) -> Any:

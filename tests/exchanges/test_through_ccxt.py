@@ -87,7 +87,7 @@ async def test_every_address_moves_to_loopback_and_no_proxy_is_used(monkeypatch:
     async with Stub(200, '{"serverTime": 1}') as stub:
         line = connect(binance_traits(5.0), an_opening(stub.url))
         assert await line.ask(int, "fetch_time") == 1
-        urls = line._client.urls["api"]
+        urls = line.client.urls["api"]
         await line.close()
     assert all(url.startswith(f"{stub.url}/") for url in urls.values())
     assert urls["private"] == f"{stub.url}/api/v3"
@@ -96,7 +96,7 @@ async def test_every_address_moves_to_loopback_and_no_proxy_is_used(monkeypatch:
 @pytest.mark.asyncio
 async def test_the_real_addresses_are_binances_own() -> None:
     line = connect(binance_traits(5.0), an_opening(None))
-    assert line._client.urls["api"]["private"] == "https://api.binance.com/api/v3"
+    assert line.client.urls["api"]["private"] == "https://api.binance.com/api/v3"
     await line.close()
 
 
@@ -106,5 +106,5 @@ async def test_ccxts_log_stays_above_what_shows_requests() -> None:
     logger.setLevel(logging.DEBUG)
     line = connect(binance_traits(5.0), an_opening(None))
     assert logger.level == logging.WARNING
-    assert line._client.verbose is False
+    assert line.client.verbose is False
     await line.close()

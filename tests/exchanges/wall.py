@@ -303,14 +303,14 @@ async def pushed(name: str) -> tuple[Found, Found]:
         exchange: Any = open_exchange(name, case_of(name).opening(socket.url))
         exchange._line._limiter = Limiter((), 0.0)  # what it would make wait is not what is tested
         try:
-            found = await push(exchange._line._client, socket, must_of(name))
+            found = await push(exchange._line.client, socket, must_of(name))
         finally:
             await exchange.close()
     async with counting() as socket:
         traits = replace(exchange._traits, ccxt_class=_WITH_STREAMS.get(name, f"ccxt.pro.{name}"))
         line = connect(traits, case_of(name).opening(socket.url))
         try:
-            streams = await push(line._client, socket, {}, streams=True)
+            streams = await push(line.client, socket, {}, streams=True)
         finally:
             await line.close()
     return found, streams
