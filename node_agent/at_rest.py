@@ -43,4 +43,5 @@ def _market(symbol: str, rules: dict[str, str]) -> Market:
         Decimal(rules["tick_size"]),
         Decimal(rules["step_size"]),
         Decimal(rules["minimum_notional"]),
+        Decimal(rules.get("minimum_amount", 0)),
     )

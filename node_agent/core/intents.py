@@ -181,6 +181,8 @@ def _too_small(request: OrderRequest, market: Market, last: Decimal | None) -> V
         return Verdict("step_size", f"less than one step of {market.step_size:f}")
     if any(price is not None and price <= 0 for price in (request.price, request.stop_price)):
         return Verdict("tick_size", f"less than one tick of {market.tick_size:f}")
+    if request.amount < market.minimum_amount:
+        return Verdict("minimum_amount", f"the market's least is {market.minimum_amount:f}")
     if last is not None and notional(request, last) < market.minimum_notional:
         return Verdict("minimum_notional", f"the market's least is {market.minimum_notional:f}")
     return None

@@ -64,6 +64,8 @@ class Market:
     """Amounts are whole multiples of this, in the base currency."""
     minimum_notional: Decimal
     """The least price times amount of an order, in the quote currency."""
+    minimum_amount: Decimal = Decimal(0)
+    """The least amount of an order, in the base currency."""
 
 
 @dataclass(frozen=True, slots=True)

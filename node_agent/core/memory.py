@@ -39,6 +39,7 @@ def markets(state: State) -> dict[str, Any]:
             "tick_size": format_decimal(market.tick_size),
             "step_size": format_decimal(market.step_size),
             "minimum_notional": format_decimal(market.minimum_notional),
+            "minimum_amount": format_decimal(market.minimum_amount),
         }
         for symbol, market in state.markets.items()
     }

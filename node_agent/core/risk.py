@@ -69,7 +69,7 @@ def foreign_notional(state: State) -> Decimal:
 def is_dust(amount: Decimal, market: Market, last: Decimal) -> bool:
     """Whether a position is too small for the market to take an order that closes it."""
     size = whole_steps(abs(amount), market)
-    return not size or size * last < market.minimum_notional
+    return not size or size < market.minimum_amount or size * last < market.minimum_notional
 
 
 def position_of(state: State, symbol: str) -> Decimal:

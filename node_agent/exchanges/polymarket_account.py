@@ -218,7 +218,7 @@ class Polymarket(SpotExchange):
                 kind=self._kind,
                 outcome=outcome,
             )
-        market = Market(self._symbol, self._token, QUOTE, outcome.tick, STEP, Decimal(0))
+        market = Market(self._symbol, self._token, QUOTE, outcome.tick, STEP, Decimal(0), outcome.least)
         self._markets = {self._symbol: market}
 
     async def _first(self, request: OrderRequest) -> ExchangeOrder:

@@ -80,6 +80,8 @@ class Outcome:
     neg_risk: bool
     """Whether it is settled by the other of the exchange's two contracts."""
     fees: Fees
+    least: Decimal = Decimal(0)
+    """Of an order, in shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ def outcome_of(raw: Mapping[str, Any], token: str) -> Outcome:
     tick = money(raw["orderPriceMinTickSize"])
     if not FINEST <= tick < 1:
         raise ValueError("a tick size that is none")
-    return Outcome(token, str(raw["conditionId"]), tick, raw.get("negRisk") is True, fees)
+    least = money(raw.get("orderMinSize") or 0)
+    return Outcome(token, str(raw["conditionId"]), tick, raw.get("negRisk") is True, fees, least)
 
 
 def terms_of(raw: Mapping[str, Any]) -> Terms:

@@ -33,15 +33,20 @@ _STATUSES: Final = {
 
 def market_of(raw: Mapping[str, Any]) -> Market:
     """The rules of one symbol."""
-    precision, cost = raw["precision"], raw["limits"]["cost"]
+    precision, limits = raw["precision"], raw["limits"]
     return Market(
         symbol=raw["symbol"],
         base=raw["base"],
         quote=raw["quote"],
         tick_size=_money(precision["price"]),
         step_size=_money(precision["amount"]),
-        minimum_notional=_money(cost["min"]) if cost["min"] is not None else Decimal(0),
+        minimum_notional=_least(limits["cost"]),
+        minimum_amount=_least(limits["amount"]),
     )
+
+
+def _least(limit: Mapping[str, Any]) -> Decimal:
+    return Decimal(0) if limit["min"] is None else _money(limit["min"])
 
 
 def order_of(

@@ -82,11 +82,7 @@ def cursor_of(page: Mapping[str, Any]) -> str | None:
 
 
 def market_of(raw: Mapping[str, Any]) -> Market | None:
-    """The rules of one symbol; None for one that is not traded.
-
-    A least amount in the quote currency is not told for each, and one in the base currency is no rule of ours: an order
-    that is too small is refused by Robinhood.
-    """
+    """The rules of one symbol; None for one that is not traded. What is least in the quote is not told for each."""
     if raw["status"] not in _TRADED:
         return None
     least = raw.get("min_order_amount")
@@ -97,6 +93,7 @@ def market_of(raw: Mapping[str, Any]) -> Market | None:
         tick_size=_money(raw["quote_increment"]),
         step_size=_money(raw["asset_increment"]),
         minimum_notional=Decimal(0) if least is None else _money(least),
+        minimum_amount=_money(raw["min_order_size"]),
     )
 
 

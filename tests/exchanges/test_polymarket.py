@@ -402,7 +402,7 @@ async def test_every_kind_of_wallet_trades_on_both_contracts(kind: str) -> None:
 @pytest.mark.asyncio
 async def test_the_rules_of_an_outcome_are_its_questions(bench: Bench) -> None:
     assert await bench.exchange.markets() == {
-        SYMBOL: Market(SYMBOL, TOKEN, "USDC", Decimal("0.01"), Decimal("0.01"), Decimal(0))
+        SYMBOL: Market(SYMBOL, TOKEN, "USDC", Decimal("0.01"), Decimal("0.01"), Decimal(0), Decimal(5))
     }
     async with bench.another(symbol=f"{FINE_TOKEN}/USDC") as fine:
         assert (await fine.markets())[f"{FINE_TOKEN}/USDC"].tick_size == Decimal("0.001")

@@ -68,6 +68,7 @@ def test_a_refused_order_is_told_twice_in_one_append() -> None:
         ("symbol", place("x", symbol="XRP/USD")),
         ("step_size", place("x", amount="0.00001")),
         ("minimum_notional", place("x", amount="0.0002")),
+        ("minimum_amount", place("x", symbol="ETH/USD", amount="0.005")),
         ("price_collar", place("x", type="limit", price="48000.5")),
         ("max_order_notional", place("x", amount="0.026")),
     ],

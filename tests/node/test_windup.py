@@ -15,12 +15,13 @@ from node_agent.core.events import Failure, Lookup
 from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.policy import OnSilence
+from node_agent.core.risk import is_dust
 from node_agent.core.state import Trading
 from node_agent.core.windup import open_work
 from node_agent.journal import Journal
 from node_agent.strategies import MaTrend
 from tests.node.kept import cancelled, kept, protecting, resting, sent, stops, ticked
-from tests.node.values import START, Node, candle, command, fill, limits, place, ready, state_of, told
+from tests.node.values import ETH, START, Node, candle, command, fill, limits, place, ready, state_of, told
 
 S = ExchangeStatus
 
@@ -166,6 +167,12 @@ def test_what_a_fee_leaves_over_is_dust_and_not_sold_again() -> None:
     assert exit_.amount == D("0.0099")
     assert ends(node.take(events.FillTold(START, fill(exit_, "t2", 40000))))
     assert node.last("node.note")["text"].endswith("positions left: 0.00009 BTC/USD")
+
+
+def test_what_is_below_the_least_amount_is_dust_whatever_it_is_worth() -> None:
+    assert is_dust(D("0.005"), ETH, D(2000))
+    assert is_dust(D("-0.0059"), ETH, D(2000))
+    assert not is_dust(D("0.006"), ETH, D(2000))
 
 
 # The exchange is away, or says no.

@@ -26,7 +26,7 @@ from node_protocol.messages import Command, Event
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 BTC = Market("BTC/USD", "BTC", "USD", tick_size=D("0.5"), step_size=D("0.0001"), minimum_notional=D(10))
-ETH = Market("ETH/USD", "ETH", "USD", tick_size=D("0.05"), step_size=D("0.001"), minimum_notional=D(10))
+ETH = Market("ETH/USD", "ETH", "USD", D("0.05"), D("0.001"), minimum_notional=D(10), minimum_amount=D("0.006"))
 MARKETS = {market.symbol: market for market in (BTC, ETH)}
 LIMITS = Policy(
     exchanges=frozenset({"paper"}),

@@ -108,7 +108,7 @@ async def test_nobody_gets_by_the_guard_through_the_client(asked: dict[str, Any]
         line = a_line(stub.url)
         url = asked.pop("url")
         with pytest.raises(Forbidden):
-            await line.client.request(url=url if url.startswith("http:") else stub.url + url, **asked)
+            await line._client.request(url=url if url.startswith("http:") else stub.url + url, **asked)
         await line.close()
     assert stub.requests == []
 
@@ -119,13 +119,13 @@ async def test_nobody_gets_by_the_guard_through_the_client(asked: dict[str, Any]
 async def test_what_was_let_go_must_go_where_it_says(hidden: dict[str, Any]) -> None:
     async with Stub() as stub:
         line = a_line(stub.url)
-        send = line.client.request
+        send = line._client.request
 
         async def bent(method: str, url: str, **more: Any) -> httpx.Response:
             headers = {**more.pop("headers"), **hidden.get("headers", {})}
             return await send(method, url, headers=headers, extensions=hidden.get("extensions"), **more)
 
-        line.client.request = bent  # type: ignore[assignment]
+        line._client.request = bent  # type: ignore[assignment]
         with pytest.raises(Forbidden):
             await line.get(dict, ACCOUNTS)
         await line.close()

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -129,12 +129,23 @@ def test_fills_carry_our_id_and_no_fee() -> None:
     )
 
 
+MARKET: Final = Market(
+    SYMBOL,
+    "BTC",
+    "USD",
+    Decimal("0.01"),
+    Decimal("1E-8"),
+    minimum_notional=Decimal(0),
+    minimum_amount=Decimal("0.000001"),
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "market"),
     [
-        ({}, Market(SYMBOL, "BTC", "USD", Decimal("0.01"), Decimal("1E-8"), Decimal(0))),
-        ({"min_order_amount": "0.1"}, Market(SYMBOL, "BTC", "USD", Decimal("0.01"), Decimal("1E-8"), Decimal("0.1"))),
-        ({"status": "sellonly"}, Market(SYMBOL, "BTC", "USD", Decimal("0.01"), Decimal("1E-8"), Decimal(0))),
+        ({}, MARKET),
+        ({"min_order_amount": "0.1"}, replace(MARKET, minimum_notional=Decimal("0.1"))),
+        ({"status": "sellonly"}, MARKET),
         ({"status": "untradable"}, None),
     ],
 )
