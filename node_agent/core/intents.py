@@ -132,6 +132,9 @@ def judge(
         return request, Verdict("exchange", f"this node trades on {state.exchange}")
     if market is None:
         return request, Verdict("symbol", f"{exchange} has no market of {request.symbol}")
+    lacking = state.conduct.lacks(request)
+    if lacking is not None:
+        return asked, Verdict("unsupported", f"{exchange} takes no {lacking}")
     too_small = _too_small(request, market, facts.last)
     return (request, verdict) if too_small is None else (asked, too_small)
 

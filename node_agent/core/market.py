@@ -169,13 +169,25 @@ class IdForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How an exchange treats client order ids: what may be concluded from its answers."""
+    """What an exchange takes, and how it treats client order ids: what may be concluded from its answers."""
 
     id_form: IdForm = IdForm.HEX
     settles_within: timedelta = timedelta(0)
     """How long after it was sent a request may still take effect: an order that is not found sooner may yet appear."""
     ids_unique_for_ever: bool = True
     """Whether an id stays taken when its order has ended."""
+    order_types: frozenset[OrderType] = frozenset(OrderType)
+    """Those that it takes."""
+    times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
+    """Those that it takes, of limit orders."""
+
+    def lacks(self, request: OrderRequest) -> str | None:
+        """What of an order it does not know; None when it takes such orders."""
+        if request.type not in self.order_types:
+            return f"{request.type} orders"
+        if request.type is OrderType.LIMIT and request.time_in_force not in self.times_in_force:
+            return f"limit orders that are {request.time_in_force}"
+        return None
 
 
 CONDUCT: Final = Conduct()

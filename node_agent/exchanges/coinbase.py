@@ -126,7 +126,12 @@ def coinbase_traits() -> Traits:
     """Coinbase as data."""
     return Traits(
         name=NAME,
-        conduct=Conduct(id_form=IdForm.UUID, settles_within=_TOKEN_GOOD_FOR + _LENIENCE, ids_unique_for_ever=True),
+        conduct=Conduct(
+            id_form=IdForm.UUID,
+            settles_within=_TOKEN_GOOD_FOR + _LENIENCE,
+            ids_unique_for_ever=True,
+            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+        ),
         # Thirty private requests a second and user, ten public ones a second and address: ccxt counts those threefold.
         limits=(Limit("requests_1s", Counted.WEIGHT, 30, 1.0),),
         weight_per_cost=1,

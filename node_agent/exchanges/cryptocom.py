@@ -107,7 +107,11 @@ TRAITS: Final = Traits(
     name=NAME,
     # Nothing tells how far our clock is off. A request is taken until its time is a minute old; stamped by a clock that
     # is a minute ahead, it is good for two.
-    conduct=Conduct(settles_within=2 * _NONCE_HOLDS, ids_unique_for_ever=False),
+    conduct=Conduct(
+        settles_within=2 * _NONCE_HOLDS,
+        ids_unique_for_ever=False,
+        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+    ),
     limits=_LIMITS,
     weight_per_cost=1,
     error_of=_error_of,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from node_agent.core.market import Conduct, ExchangeOrder, OpenOrder, OrderRequest
+from node_agent.core.market import Conduct, ExchangeOrder, OpenOrder, OrderRequest, OrderType
 from node_agent.exchanges.limiter import Counted, Limit
 from node_agent.exchanges.permissions import Query, Rules
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
@@ -112,7 +112,11 @@ def okx_traits() -> Traits:
     """OKX as data."""
     return Traits(
         name=NAME,
-        conduct=Conduct(settles_within=_EXPIRES + _QUEUED, ids_unique_for_ever=False),
+        conduct=Conduct(
+            settles_within=_EXPIRES + _QUEUED,
+            ids_unique_for_ever=False,
+            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+        ),
         limits=_LIMITS,
         weight_per_cost=1,
         error_of=_error_of,

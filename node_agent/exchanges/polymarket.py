@@ -11,7 +11,7 @@ import re
 from datetime import timedelta
 from typing import Any, Final
 
-from node_agent.core.market import Conduct
+from node_agent.core.market import Conduct, OrderType
 from node_agent.exchanges.limiter import Counted, Limit
 from node_agent.exchanges.polymarket_account import Polymarket
 from node_agent.exchanges.polymarket_orders import QUOTE
@@ -104,7 +104,11 @@ def polymarket_traits(kind: str) -> Traits:
         ccxt_class="ccxt.prediction.polymarket",
         credentials={"key": "privateKey", "wallet": "walletAddress"},
         # The id is the hash of what is signed, and stays taken.
-        conduct=Conduct(settles_within=_SETTLES, ids_unique_for_ever=True),
+        conduct=Conduct(
+            settles_within=_SETTLES,
+            ids_unique_for_ever=True,
+            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+        ),
         limits=_LIMITS,
         weight_per_cost=1,
         pause=10.0,  # its limits are on ten seconds

@@ -30,6 +30,7 @@ from node_agent.core.market import (
     OpenOrder,
     OrderRequest,
     Ticker,
+    TimeInForce,
 )
 from node_agent.exchanges import robinhood_reading as reading
 from node_agent.exchanges.guard import Forbidden
@@ -66,6 +67,7 @@ CONDUCT: Final = Conduct(
     settles_within=timedelta(seconds=60),
     # An id is for "idempotency validation", and nothing says for how long.
     ids_unique_for_ever=False,
+    times_in_force=frozenset({TimeInForce.GTC}),
 )
 
 # 100 requests are given back a minute, of 300 that can be had at once: this is all of the one, a third of the other.

@@ -92,6 +92,9 @@ class SpotExchange:
 
     async def create_order(self, request: OrderRequest) -> ExchangeOrder:
         """Place it, once. An id that the exchange knows answers with that order."""
+        lacking = self.conduct.lacks(request)
+        if lacking is not None:
+            raise OrderRefused(f"not sent: {self.name} takes no {lacking}")
         await self._be_ready()
 
         def read(raw: Any) -> ExchangeOrder:

@@ -10,9 +10,9 @@ import pytest
 from node_agent.core import effects, events
 from node_agent.core.events import Failure, Lookup
 from node_agent.core.ids import order_of_command
-from node_agent.core.market import ExchangeStatus, OrderRequest
+from node_agent.core.market import Conduct, ExchangeStatus, OrderRequest, OrderType
 from node_protocol.messages import Command
-from tests.node.values import START, Node, command, place, ready, told
+from tests.node.values import START, Node, candle, command, place, ready, told
 
 S = ExchangeStatus
 
@@ -68,7 +68,6 @@ def test_a_refused_order_is_told_twice_in_one_append() -> None:
         ("symbol", place("x", symbol="XRP/USD")),
         ("step_size", place("x", amount="0.00001")),
         ("minimum_notional", place("x", amount="0.0002")),
-        ("minimum_amount", place("x", symbol="ETH/USD", amount="0.005")),
         ("price_collar", place("x", type="limit", price="48000.5")),
         ("max_order_notional", place("x", amount="0.026")),
     ],
@@ -215,3 +214,26 @@ def test_an_order_that_has_waited_past_its_own_time_is_told_as_expired() -> None
     node.take(events.ServerSeen(START + timedelta(seconds=6)))
     told_of = [event.data["command_id"] for event in node.reports if event.type == "command.expired"]
     assert told_of == ["cmd_b", "cmd_c"]
+
+
+def test_what_the_exchange_does_not_take_is_refused_before_it_is_an_order() -> None:
+    conduct = Conduct(order_types=frozenset({OrderType.MARKET}), times_in_force=frozenset())
+    node = Node(conduct=conduct)
+    node.tick(0, 40000)
+    refused = {
+        "stop": place("a", type="stop", stop_price="39000", side="sell"),
+        "limit": place("b", type="limit", price="39000"),
+    }
+    for kind, asked in refused.items():
+        assert node.order(asked) == []
+        assert node.last("command.refused")["rule"] == "unsupported"
+        assert kind in node.last("intent.refused")["detail"]
+    assert node.order(place("c"))
+
+
+def test_an_order_below_the_market_s_least_amount_is_refused_whatever_it_is_worth() -> None:
+    node = ready()
+    node.take(events.CandleClosed(START, candle(0, 4000, "ETH/USD")))
+    assert node.order(place("a", symbol="ETH/USD", amount="0.005")) == []
+    assert node.last("command.refused")["rule"] == "minimum_amount"
+    assert node.order(place("b", symbol="ETH/USD", amount="0.006"))
