@@ -63,6 +63,26 @@ def test_both_ways_in_sign_to_the_same_bytes_and_leave_the_whole_package_to_othe
     assert alone["all"] > 50
 
 
+CLASSES = [f"ccxt.async_support.{name}" for name in ("binance", "coinbase", "cryptocom", "kraken", "okx")]
+
+
+@pytest.mark.parametrize("path", [*CLASSES, "ccxt.prediction.polymarket"])
+def test_each_exchange_comes_alone_and_is_the_one_of_the_whole_package(path: str) -> None:
+    program = """
+import json, sys
+from node_agent.exchanges import through_ccxt
+{prepared}
+theirs = through_ccxt.exchange_class({path!r})
+alone = "ccxt.async_support.bybit" not in sys.modules
+name = f"{{theirs.__module__}}.{{theirs.__name__}}"
+print(json.dumps({{"alone": alone, "class": name, "api": theirs().describe()["api"]}}))
+"""
+    alone, whole = (run(program.format(prepared=each, path=path)) for each in (ALONE, WHOLE))
+    assert (alone.pop("alone"), whole.pop("alone")) == (True, False)
+    assert alone == whole
+    assert alone["class"] == f"{path}.{path.rpartition('.')[2]}"
+
+
 def test_a_node_that_opens_no_exchange_imports_neither_ccxt_nor_aiohttp() -> None:
     program = "import json, sys, node_agent.exchanges.through_ccxt; print(json.dumps(sorted(sys.modules)))"
     assert not {"ccxt", "aiohttp"} & set(run(program))
