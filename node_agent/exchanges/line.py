@@ -83,25 +83,21 @@ class _Answered(Exception):
 
 
 class _Call:
-    """One question of ours to ccxt, and how far it came."""
+    """One question of ours to ccxt, and whether anything of it has gone out."""
 
     sent = False
-    """Whether anything of it has gone out."""
-    out = False
-    """Whether anything of its last request has."""
+
+
+class _Request:
+    """One request of ccxt's: what the guard has let go of it, and whether that has gone out."""
+
     let_go: tuple[str, str] | None = None
-    """Method and address of the request that the guard has last let go."""
+    out = False
 
 
+# Of the task that is running: ccxt may have several requests under way for one question.
 _call: ContextVar[_Call] = ContextVar("call")
-
-
-def _call_here() -> _Call:
-    """The question that is under way."""
-    call = _call.get(None)
-    if call is None:  # somebody asked ccxt itself
-        _call.set(call := _Call())
-    return call
+_request: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 
 class Line:
@@ -221,13 +217,16 @@ class Line:
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
-            _call_here().out = False
             await self._let_go(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
+            request = _Request()
+            token = _request.set(request)
             try:
                 async with self._turn if self._traits.in_turn(api) else contextlib.nullcontext():
                     return await type(self.client).fetch2(self.client, path, api, method, params, config)
             except Exception as error:
-                fault = self._fault(error, acts=acts)
+                fault = self._fault(error, out=request.out, acts=acts)
+            finally:
+                _request.reset(token)
             if not isinstance(fault, _LineLost):
                 break
         raise fault
@@ -236,12 +235,14 @@ class Line:
         self._guard.request(method, url, headers, body)
         self._see_that_it_goes_straight()
         self._open()
-        call = _call_here()
-        call.let_go = (method, url)
+        request = _request.get() or _Request()
+        token = _request.set(request)
+        request.let_go = (method, url)
         try:
             return await type(self.client).fetch(self.client, url, method, headers, body)
         finally:
-            call.let_go = None
+            request.let_go = None
+            _request.reset(token)
 
     def _open(self) -> None:
         """ccxt's session, made ours: every request of it, whoever makes it, goes by the last hand."""
@@ -252,18 +253,21 @@ class Line:
         if self.client.session is None:
             self.client.session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self.client.ssl_context),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(self._last_hand,),
                 trust_env=False,
             )
             # aiohttp would send a cancel again when its connection was lost.
             self.client.session._retry_connection = False
 
-    async def _last_hand(self, request: Any, handler: Any) -> Any:
-        call = _call.get(None)
-        self._guard.passed((request.method, str(request.url)), None if call is None else call.let_go)
+    async def _last_hand(self, sending: Any, handler: Any) -> Any:
+        request, call = _request.get(), _call.get(None)
+        self._guard.passed((sending.method, str(sending.url)), None if request is None else request.let_go)
+        if request is not None:
+            request.out = True
         if call is not None:
-            call.sent = call.out = True
-        return await handler(request)
+            call.sent = True
+        return await handler(sending)
 
     def _see_that_it_goes_straight(self) -> None:
         """Raises Forbidden where ccxt was told to send elsewhere first, or not to look at certificates."""
@@ -329,19 +333,17 @@ class Line:
             return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
         return None
 
-    def _fault(self, error: Exception, *, acts: bool) -> ExchangeError:
-        """What a request that failed comes to."""
+    def _fault(self, error: Exception, *, out: bool, acts: bool) -> ExchangeError:
+        """What a request that failed comes to; `out` is whether anything of it was sent."""
         import aiohttp  # noqa: PLC0415  (as ccxt: a node that only plays with paper needs neither)
 
         cause = error.__cause__
         if isinstance(error, _Answered):
             return self._refusal(error, acts=acts)
-        sent = _call_here().out
         if isinstance(error, ExchangeError):
-            return (
-                error if not sent else _unknown(acts)(f"{self._traits.name} sent us elsewhere, and we do not go there")
-            )
-        if not sent:
+            elsewhere = f"{self._traits.name} sent us elsewhere, and we do not go there"
+            return _unknown(acts)(elsewhere) if out else error
+        if not out:
             return ExchangeUnavailable(f"nothing was sent: {self._clean(str(error))}")
         if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return ExchangeUnavailable(f"{self._traits.name} cannot be reached ({type(cause).__name__})")

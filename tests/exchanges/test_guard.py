@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -334,3 +335,32 @@ async def test_an_answer_that_sends_us_elsewhere_is_not_followed_and_leaves_an_o
             await exchange._line.ask(dict, "private_post_order", order, acts=True)
         await exchange.close()
     assert elsewhere.connections == 0
+
+
+@pytest.mark.asyncio
+async def test_what_an_exchange_has_us_keep_does_not_go_along_next_time() -> None:
+    async with Stub(200, '{"serverTime": 1}', {"set-cookie": "id=1; Path=/"}) as stub:
+        exchange = open_exchange(an_opening(stub.url))
+        for _ in range(2):
+            await exchange._line.ask(dict, "publicGetTime")
+        await exchange.close()
+    assert len(stub.requests) == 2
+    assert not [each for each in stub.requests if b"cookie" in each.lower()]
+
+
+@pytest.mark.asyncio
+async def test_requests_that_are_under_way_together_are_each_let_go_by_themselves() -> None:
+    async with Stub(200, "{}") as stub:
+        exchange = open_exchange(an_opening(stub.url))
+        client = exchange._line.client
+
+        async def several() -> dict[str, Any]:
+            await asyncio.gather(*(client.publicGetTicker24hr({"symbol": f"S{number}"}) for number in range(5)))
+            with pytest.raises(Forbidden):
+                await client.session.get(f"{stub.url}/api/v3/ticker/24hr?symbol=S9")
+            return {}
+
+        client.several = several
+        assert await exchange._line.ask(dict, "several") == {}
+        await exchange.close()
+    assert len(stub.requests) == 5
