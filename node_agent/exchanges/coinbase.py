@@ -34,8 +34,8 @@ from node_agent.exchanges.coinbase_reading import (
     order_as_ccxt,
     permissions,
 )
+from node_agent.exchanges.failures import DuplicateOrder
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.line import DuplicateOrder
 from node_agent.exchanges.permissions import Query, Rules
 from node_agent.exchanges.port import ExchangeError, OrderRefused
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile

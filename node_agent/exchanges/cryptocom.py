@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from node_agent.core import ids
 from node_agent.core.market import Conduct, ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, TimeInForce
+from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.line import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
 from node_agent.exchanges.reading import milliseconds_of, order_of, time_of

@@ -13,10 +13,11 @@ together in the same way by everybody on the way. A WebSocket is not opened at a
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from node_agent.exchanges.allowlist import Allowlist, Endpoint
 from node_agent.exchanges.port import OrderRefused
@@ -40,7 +41,12 @@ class Guard:
     """Of one exchange."""
 
     def __init__(self, allowlist: Allowlist, *, origin: str | None = None) -> None:
-        """`origin` is a stand-in for the exchange on this machine, such as `http://127.0.0.1:8080`."""
+        """`origin` is a stand-in for the exchange, such as `http://127.0.0.1:8080`.
+
+        Raises ValueError for one that is not on this machine.
+        """
+        if origin is not None and not _on_loopback(urlsplit(origin).hostname or ""):
+            raise ValueError(f"{origin} is not on loopback")
         self._exchange = allowlist.exchange
         self._body = allowlist.body
         self._headers = _COMMON_HEADERS | set(allowlist.headers)
@@ -125,6 +131,13 @@ class Guard:
 
     def _forbidden(self, what: str) -> Forbidden:
         return Forbidden(f"not on the list of what may be asked of {self._exchange}, so not sent: {what[:_WORDS]}")
+
+
+def _on_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -16,8 +16,9 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from node_agent.core.market import Conduct, ExchangeOrder, IdForm, Market, OpenOrder, OrderRequest
+from node_agent.exchanges.failures import NoSuchOrder
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.line import Line, NoSuchOrder
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.permissions import Query, Rules
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OutcomeUnknown
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile

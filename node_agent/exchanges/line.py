@@ -2,9 +2,8 @@
 
 ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed; the session calls
 `Line._last_hand` for every request of its own, one that an answer sent elsewhere included. In all three the guard is
-asked. Whatever goes wrong leaves as an error of the port, without the address that was
-asked (a signature is part of it) or anything that hangs on it. A read whose connection was lost is repeated once; an
-order or a cancel never.
+asked. Whatever goes wrong leaves as an error of the port, without the address that was asked (a signature is part of
+it) or anything that hangs on it. A read whose connection was lost is repeated once; an order or a cancel never.
 """
 
 from __future__ import annotations
@@ -16,26 +15,18 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import localcontext
 from typing import Any, Final, NoReturn, TypeVar
 
+from node_agent.exchanges.failures import ClockOff, LineLost, refusal, unknown
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.limiter import Banned, Counted, Go, Limiter, Wait, ban_ends
-from node_agent.exchanges.port import (
-    ExchangeError,
-    ExchangeUnavailable,
-    KeyRefused,
-    OrderRefused,
-    OutcomeUnknown,
-    RateLimited,
-)
+from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, RateLimited
 from node_agent.exchanges.traits import Meaning, Traits
+from node_agent.exchanges.turns import Turns, time_of
 
 _BAN_SECONDS: Final = 120.0
-"""The same, when it has banned us: the shortest of Binance's bans."""
-_LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-"""Binance's longest. One that is remembered to last longer was told to a clock that was wrong, or is no ban."""
+"""How long nothing goes when an exchange has banned us, but not until when: the shortest of Binance's bans."""
 _NO_TIME: Final = 1 << 42
 """Milliseconds since 1970, in the year 2109."""
 _SOON: Final = 1.0
@@ -52,22 +43,6 @@ _BY_CLASS: Final = {
 """ccxt's errors after which the exchange surely did nothing."""
 
 T = TypeVar("T")
-
-
-class DuplicateOrder(OrderRefused):
-    """The exchange has an order under this client order id."""
-
-
-class NoSuchOrder(OrderRefused):
-    """The exchange has no such order, or none that is still open."""
-
-
-class ClockOff(ExchangeUnavailable):
-    """Our time is too far from the exchange's: it did nothing."""
-
-
-class _LineLost(ExchangeUnavailable):
-    """A read whose connection was lost."""
 
 
 class _Answered(Exception):
@@ -113,9 +88,8 @@ class Line:
             name for name in dir(client) if "proxy" in name.lower() and not callable(getattr(client, name))
         ]
         self._traits = traits
-        self._limiter = Limiter(traits.limits, time.time())
-        if banned_until is not None and banned_until.timestamp() - time.time() <= _LONGEST_BAN_SECONDS:
-            self._limiter.ban(banned_until.timestamp())
+        self.turns = Turns(traits.name, traits.limits, patience=traits.pace.patience, banned_until=banned_until)
+        """When requests may go."""
         self._measured_at = float("-inf")
         self.offset: float | None = None
         """Seconds that our clock is ahead of the exchange's, as last measured."""
@@ -137,11 +111,7 @@ class Line:
     @property
     def rate_limits(self) -> Mapping[str, object]:
         """How much of each limit is used, and until when the exchange wants nothing of us; for reports."""
-        told = self._limiter.snapshot(time.time())
-        return {
-            "limits": {name: {"used": each.used, "limit": each.limit} for name, each in told.usage.items()},
-            "banned_until": None if told.banned_until is None else _utc(told.banned_until),
-        }
+        return self.turns.told
 
     async def ask(self, read: Callable[[Any], T], method: str, *arguments: Any, acts: bool = False) -> T:
         """Call a method of ccxt's and read what it returns. `acts` says that the exchange is to do something.
@@ -157,7 +127,7 @@ class Line:
 
     def exchange_time(self) -> datetime:
         """The exchange's time, as far as its clock was measured."""
-        return _time(time.time() - (self.offset or 0.0))
+        return time_of(time.time() - (self.offset or 0.0))
 
     async def measure(self, *, least_age: float) -> float | None:
         """How far our clock is ahead, measured anew when the last measurement is so many seconds old.
@@ -217,7 +187,7 @@ class Line:
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
-            await self._let_go(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
+            await self.turns.wait(weight, orders=int(self._traits.orders(method, path)), urgent=acts)
             request = _Request()
             token = _request.set(request)
             try:
@@ -227,7 +197,7 @@ class Line:
                 fault = self._fault(error, out=request.out, acts=acts)
             finally:
                 _request.reset(token)
-            if not isinstance(fault, _LineLost):
+            if not isinstance(fault, LineLost):
                 break
         raise fault
 
@@ -281,24 +251,9 @@ class Line:
         """ccxt's hook for every WebSocket."""
         self._guard.socket(url)
 
-    async def _let_go(self, weight: float, *, orders: int, urgent: bool) -> None:
-        patience = self._traits.pace.patience
-        while True:
-            now = time.time()
-            match self._limiter.ask(now, weight=weight, orders=orders, urgent=urgent):
-                case Go():
-                    return
-                case Banned(until):
-                    raise RateLimited(f"{self._traits.name} wants no requests until {_utc(until)}", _time(until))
-                case Wait(seconds) if seconds > patience:
-                    raise RateLimited("our own limit of requests is used up", _time(now + seconds))
-                case Wait(seconds):
-                    patience -= seconds
-                    await asyncio.sleep(seconds)
-
     def _hear(self, status: int, reason: str, url: str, method: str, headers: Any, body: str, *_: Any) -> str:
         """ccxt's hook for every answer, whatever its status."""
-        self._limiter.hear(time.time(), _lower(headers))
+        self.turns.limiter.hear(time.time(), _lower(headers))
         return body.strip()
 
     def _judge(
@@ -342,55 +297,35 @@ class Line:
             return self._refusal(error, acts=acts)
         if isinstance(error, ExchangeError):
             elsewhere = f"{self._traits.name} sent us elsewhere, and we do not go there"
-            return _unknown(acts)(elsewhere) if out else error
+            return unknown(acts)(elsewhere) if out else error
         if not out:
             return ExchangeUnavailable(f"nothing was sent: {self._clean(str(error))}")
         if isinstance(cause, socket.gaierror | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return ExchangeUnavailable(f"{self._traits.name} cannot be reached ({type(cause).__name__})")
         if isinstance(cause, TimeoutError):
-            return _unknown(acts)(f"{self._traits.name} did not answer in time")
+            return unknown(acts)(f"{self._traits.name} did not answer in time")
         if isinstance(cause, aiohttp.ClientError):
-            lost = OutcomeUnknown if acts else _LineLost
+            lost = OutcomeUnknown if acts else LineLost
             return lost(f"the connection to {self._traits.name} was lost ({type(cause).__name__})")
-        return _unknown(acts)(f"{self._traits.name} could not be asked ({type(error).__name__})")
+        return unknown(acts)(f"{self._traits.name} could not be asked ({type(error).__name__})")
 
     def _refusal(self, answer: _Answered, *, acts: bool) -> ExchangeError:
         """What an answer that is no success comes to."""
         words = self._clean(f"{answer.code} {answer.message}".strip()) or f"status {answer.status}"
-        match answer.meaning:
-            case Meaning.REFUSED:
-                return OrderRefused(words)
-            case Meaning.DUPLICATE:
-                return DuplicateOrder(words)
-            case Meaning.NO_SUCH_ORDER:
-                return NoSuchOrder(words)
-            case Meaning.CLOCK:
-                return ClockOff(words)
-            case Meaning.KEY:
-                return KeyRefused(words)
-            case Meaning.TOO_MANY | Meaning.TOO_MANY_ORDERS:
-                return RateLimited(words, _time(self._held(answer)))
-            case _:
-                return _unknown(acts)(f"status {answer.status}: {words}")
-
-    def _held(self, answer: _Answered) -> float:
-        """Until when nothing goes after this answer."""
-        now = time.time()
+        if answer.meaning not in (Meaning.TOO_MANY, Meaning.TOO_MANY_ORDERS):
+            return refusal(answer.meaning, words, status=answer.status, acts=acts)
         if answer.meaning is Meaning.TOO_MANY_ORDERS and "retry-after" not in answer.headers:
-            return self._limiter.exhaust(now, Counted.ORDERS)
-        ahead = self.offset or 0.0
+            return RateLimited(words, self.turns.used_up())
         otherwise = _BAN_SECONDS if answer.status == 418 else self._traits.pause
-        until = ban_ends(now - ahead, answer.headers, answer.message, otherwise=otherwise) + ahead
-        until = min(until, now + _LONGEST_BAN_SECONDS)
-        self._limiter.ban(until)
-        return until
+        ahead = self.offset or 0.0
+        return RateLimited(words, self.turns.hold(answer.headers, answer.message, otherwise=otherwise, ahead=ahead))
 
     def _own_fault(self, error: Exception, *, sent: bool, acts: bool) -> ExchangeError:
         """What an exception comes to that no request raised: a question ccxt would not ask, an answer not readable."""
         words = self._clean(f"{type(error).__name__}: {error}")
         if not sent:
             return OrderRefused(f"not sent: {words}") if acts else ExchangeUnavailable(f"not sent: {words}")
-        return _unknown(acts)(f"an answer that cannot be read ({type(error).__name__})")
+        return unknown(acts)(f"an answer that cannot be read ({type(error).__name__})")
 
     def _clean(self, words: str) -> str:
         """Words without secrets, or addresses with what hangs on them."""
@@ -398,11 +333,6 @@ class Line:
             secret = getattr(self.client, name)
             words = words.replace(secret, "[redacted]") if secret else words
         return _QUERY.sub("", words)[:_MOST_WORDS]
-
-
-def _unknown(acts: bool) -> type[ExchangeError]:
-    """What is not known matters for what acts alone: a read may be asked again."""
-    return OutcomeUnknown if acts else ExchangeUnavailable
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
@@ -414,11 +344,3 @@ def _milliseconds(raw: Any) -> int:
     if not 0 < int(raw) < _NO_TIME:
         raise ValueError("no time")
     return int(raw)
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _utc(seconds: float) -> str:
-    return _time(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

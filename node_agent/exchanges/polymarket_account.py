@@ -42,7 +42,8 @@ from node_agent.core.market import (
     Ticker,
     TimeInForce,
 )
-from node_agent.exchanges.line import DuplicateOrder, Line, NoSuchOrder
+from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.polymarket_line import KeyedLine
 from node_agent.exchanges.polymarket_orders import (
     DUST,

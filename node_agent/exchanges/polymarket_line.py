@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from node_agent.exchanges.line import ClockOff, Line
+from node_agent.exchanges.failures import ClockOff
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.port import ExchangeError, KeyRefused
 
 _CLOCK_OFF: Final = 5.0

@@ -33,9 +33,9 @@ from node_agent.core.market import (
     TimeInForce,
 )
 from node_agent.exchanges import robinhood_reading as reading
+from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.line import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.polling import Follower, Trade
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Update
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile

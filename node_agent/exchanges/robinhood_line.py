@@ -16,12 +16,11 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Generic, TypeVar
@@ -31,20 +30,19 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node_agent.exchanges import allowlist
+from node_agent.exchanges.failures import ClockOff, LineLost, refusal, unknown
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.limiter import Banned, Go, Limit, Limiter, Wait, ban_ends
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, NoSuchOrder
+from node_agent.exchanges.limiter import Limit
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,
-    KeyRefused,
-    OrderRefused,
     OutcomeUnknown,
     RateLimited,
 )
 from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.robinhood_reading import loads
 from node_agent.exchanges.traits import Meaning, Pace
+from node_agent.exchanges.turns import Turns, time_of
 from node_protocol import strict_json
 from node_protocol.version import __version__
 
@@ -54,7 +52,6 @@ _STAMP_SECONDS: Final = 30
 """How long Robinhood takes a request for good."""
 _PAUSE_SECONDS: Final = 15.0
 """How long nothing goes when Robinhood says that it was too much, but not until when; it gives 25 more meanwhile."""
-_LONGEST_PAUSE_SECONDS: Final = 3600.0
 _NO_TIME: Final = 1 << 32
 """Seconds since 1970, in the year 2106."""
 _MOST_WORDS: Final = 200
@@ -73,10 +70,6 @@ T = TypeVar("T")
 
 _let_go: ContextVar[tuple[str, str] | None] = ContextVar("let_go", default=None)
 """Method and address of the request that the guard has last let go."""
-
-
-class _LineLost(ExchangeUnavailable):
-    """A read whose connection was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +95,13 @@ class RobinhoodLine:
 
     def __init__(self, opening: Opening, *, limits: tuple[Limit, ...], pace: Pace) -> None:
         """Raises ValueError for a stand-in that is not on this machine, or a secret that is no Ed25519 key."""
-        if opening.url is not None and not _on_loopback(httpx.URL(opening.url).host):
-            raise ValueError("a stand-in for the exchange that is not on loopback")
         self._origin = opening.url or _ORIGIN
         self._guard = Guard(allowlist.read(_NAME), origin=opening.url)
         self._key, secret = (opening.credentials[name].get_secret_value() for name in ("key", "secret"))
         self._secrets = (self._key, secret)
         self._signer = signer_of(secret)
         self._pace = pace
-        self._limiter = Limiter(limits, time.time())
-        if (
-            opening.banned_until is not None
-            and opening.banned_until.timestamp() - time.time() <= _LONGEST_PAUSE_SECONDS
-        ):
-            self._limiter.ban(opening.banned_until.timestamp())
+        self._turns = Turns(_NAME, limits, patience=pace.patience, banned_until=opening.banned_until)
         self._offset = Offset()
         self._client = httpx.AsyncClient(
             transport=_Gate(self._guard),
@@ -134,15 +120,11 @@ class RobinhoodLine:
     @property
     def rate_limits(self) -> Mapping[str, object]:
         """How much of each limit is used, and until when Robinhood wants nothing of us; for reports."""
-        told = self._limiter.snapshot(time.time())
-        return {
-            "limits": {name: {"used": each.used, "limit": each.limit} for name, each in told.usage.items()},
-            "banned_until": None if told.banned_until is None else _utc(told.banned_until),
-        }
+        return self._turns.told
 
     def exchange_time(self) -> datetime:
         """Robinhood's time, as far as it is known."""
-        return _time(time.time() - (self.offset or 0.0))
+        return time_of(time.time() - (self.offset or 0.0))
 
     async def get(self, read: Callable[[Any], T], path: str, query: Mapping[str, str] | None = None) -> T:
         """Ask for something, and read the answer. Raises an ExchangeError and nothing else."""
@@ -165,12 +147,12 @@ class RobinhoodLine:
         acts = method != "GET"
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
         for _ in range(1 if acts else 2):
-            await self._wait_for_our_turn(urgent=acts)
+            await self._turns.wait(1, urgent=acts)
             outcome = await self._tried(method, target, body, read, acts=acts)
             if isinstance(outcome, _Done):
                 return outcome.value
             fault = outcome
-            if not isinstance(fault, _LineLost | ClockOff):
+            if not isinstance(fault, LineLost | ClockOff):
                 break
         raise fault
 
@@ -200,24 +182,9 @@ class RobinhoodLine:
             try:
                 return _Done(read(answer.content))
             except _ILLEGIBLE as error:
-                return _unknown(acts)(f"an answer that cannot be read ({type(error).__name__})")
-        refusal = _refusal(answer, strayed=theirs is not None and abs(theirs - stamp) > _STAMP_SECONDS)
-        return self._named(refusal, answer.headers, signed, acts=acts)
-
-    async def _wait_for_our_turn(self, *, urgent: bool) -> None:
-        patience = self._pace.patience
-        while True:
-            now = time.time()
-            match self._limiter.ask(now, weight=1, urgent=urgent):
-                case Go():
-                    return
-                case Banned(until):
-                    raise RateLimited(f"{_NAME} wants no requests until {_utc(until)}", _time(until))
-                case Wait(seconds) if seconds > patience:
-                    raise RateLimited("our own limit of requests is used up", _time(now + seconds))
-                case Wait(seconds):
-                    patience -= seconds
-                    await asyncio.sleep(seconds)
+                return unknown(acts)(f"an answer that cannot be read ({type(error).__name__})")
+        told = _refusal(answer, strayed=theirs is not None and abs(theirs - stamp) > _STAMP_SECONDS)
+        return self._named(told, answer.headers, signed, acts=acts)
 
     def _fault(self, error: Exception, *, acts: bool) -> ExchangeError:
         """What a request without an answer comes to."""
@@ -228,37 +195,22 @@ class RobinhoodLine:
             case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
                 return ExchangeUnavailable(f"{_NAME} cannot be reached ({kind})")
             case TimeoutError() | httpx.TimeoutException():
-                return _unknown(acts)(f"{_NAME} did not answer in time")
+                return unknown(acts)(f"{_NAME} did not answer in time")
             case httpx.HTTPError():
-                return (OutcomeUnknown if acts else _LineLost)(f"the connection to {_NAME} was lost ({kind})")
+                return (OutcomeUnknown if acts else LineLost)(f"the connection to {_NAME} was lost ({kind})")
             case _:
-                return _unknown(acts)(f"{_NAME} could not be asked ({kind})")
+                return unknown(acts)(f"{_NAME} could not be asked ({kind})")
 
-    def _named(self, refusal: Refusal, headers: Mapping[str, str], signed: str, *, acts: bool) -> ExchangeError:
+    def _named(self, told: Refusal, headers: Mapping[str, str], signed: str, *, acts: bool) -> ExchangeError:
         """What an answer that is no success comes to."""
-        words = f"{refusal.status} {refusal.words}".strip()
+        words = f"{told.status} {told.words}".strip()
         for secret in (*self._secrets, signed):
             words = words.replace(secret, "[redacted]")
         words = words[:_MOST_WORDS]
-        match meaning_of(refusal):
-            case Meaning.REFUSED:
-                return OrderRefused(words)
-            case Meaning.DUPLICATE:
-                return DuplicateOrder(words)
-            case Meaning.NO_SUCH_ORDER:
-                return NoSuchOrder(words)
-            case Meaning.CLOCK:
-                return ClockOff(words)
-            case Meaning.KEY:
-                return KeyRefused(words)
-            case Meaning.TOO_MANY:
-                now = time.time()
-                until = ban_ends(now, headers, "", otherwise=_PAUSE_SECONDS)
-                until = min(until, now + _LONGEST_PAUSE_SECONDS)
-                self._limiter.ban(until)
-                return RateLimited(words, _time(until))
-            case _:
-                return _unknown(acts)(f"status {words}")
+        meaning = meaning_of(told)
+        if meaning is Meaning.TOO_MANY:
+            return RateLimited(words, self._turns.hold(headers, "", otherwise=_PAUSE_SECONDS))
+        return refusal(meaning, words, status=told.status, acts=acts)
 
 
 class _Gate(httpx.AsyncBaseTransport):
@@ -364,23 +316,3 @@ def _date(answer: httpx.Response) -> float | None:
         if 0 < seconds < _NO_TIME:
             return seconds
     return None
-
-
-def _unknown(acts: bool) -> type[ExchangeError]:
-    """What is not known matters for what acts alone: a read may be asked again."""
-    return OutcomeUnknown if acts else ExchangeUnavailable
-
-
-def _on_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _utc(seconds: float) -> str:
-    return _time(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -29,7 +29,8 @@ from node_agent.core.market import (
     OrderType,
     Ticker,
 )
-from node_agent.exchanges.line import DuplicateOrder, Line, NoSuchOrder
+from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.polling import Follower, Trade
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Update
 from node_agent.exchanges.reading import (

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import ipaddress
 import logging
 import sys
 from collections.abc import Mapping
@@ -131,13 +130,4 @@ def _moved(urls: Any, url: str) -> Any:
     if isinstance(urls, Mapping):
         return {name: _moved(each, url) for name, each in urls.items()}
     to = urlsplit(url)
-    if not _on_loopback(to.hostname or ""):
-        raise ValueError(f"{to.hostname} is not on loopback")
     return urlunsplit(urlsplit(urls)._replace(scheme=to.scheme, netloc=to.netloc))
-
-
-def _on_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from node_agent.exchanges.line import DuplicateOrder, NoSuchOrder
+from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.port import ExchangeError, KeyRefused, OrderRefused, OutcomeUnknown, RateLimited
 from tests.coinbase.ours import not_made, opened
 from tests.exchanges.stub import Stub

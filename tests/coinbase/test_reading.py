@@ -192,7 +192,9 @@ async def test_recorded_rules_fills_and_orders_are_read_exactly() -> None:
         markets = await ours.markets()
         (fill,) = await ours.fills_since(datetime(2023, 11, 1, tzinfo=UTC))
         (order,) = await ours.recent_orders(datetime(2023, 11, 1, tzinfo=UTC))
-    assert markets == {"ADA/USDT": Market("ADA/USDT", "ADA", "USDT", Decimal("0.0001"), Decimal("0.01"), Decimal(1))}
+    assert markets == {
+        "ADA/USDT": Market("ADA/USDT", "ADA", "USDT", Decimal("0.0001"), Decimal("0.01"), Decimal(1), Decimal("0.01"))
+    }
     name = "a0f970a205fa4e1f9517f6702c33cfd1"
     assert order == ExchangeOrder(
         name, RECORDED_ORDER["order_id"], "ADA/USDT", ExchangeStatus.FILLED, Decimal(10), Decimal(10), Decimal("0.392")

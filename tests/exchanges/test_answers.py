@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from node_agent.exchanges.binance import binance_traits
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, Line, NoSuchOrder
+from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,

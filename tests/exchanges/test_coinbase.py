@@ -69,7 +69,7 @@ async def test_the_rules_of_one_product_are_all_that_is_read_of_products(
     exchange: Coinbase, venue: VenueProcess
 ) -> None:
     assert await exchange.markets() == {
-        SYMBOL: Market(SYMBOL, "BTC", "USD", Decimal("0.01"), Decimal("0.00000001"), Decimal(1))
+        SYMBOL: Market(SYMBOL, "BTC", "USD", Decimal("0.01"), Decimal("0.00000001"), Decimal(1), Decimal("1E-8"))
     }
     assert set(venue.books()["requests"]) == {f"GET {ROOT}market/products/BTC-USD"}
 

@@ -19,9 +19,9 @@ from node_agent.core.market import (
 )
 from node_agent.exchanges import allowlist
 from node_agent.exchanges.cryptocom import PROFILE, TRAITS, CryptoCom
+from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.limiter import Go, Limiter, Wait
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,

@@ -18,9 +18,10 @@ import pytest
 import pytest_asyncio
 
 from node_agent.core.market import ExchangeStatus, IdForm, OrderRequest, OrderType, Side, TimeInForce
+from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden
 from node_agent.exchanges.kraken import PROFILE, Kraken, kraken_traits, open_exchange
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, Line, NoSuchOrder
+from node_agent.exchanges.line import Line
 from node_agent.exchanges.permissions import judge
 from node_agent.exchanges.port import (
     ExchangeError,

@@ -17,7 +17,6 @@ import pytest
 import pytest_asyncio
 
 from node_agent.core.market import (
-    Conduct,
     ExchangeOrder,
     ExchangeStatus,
     Fill,
@@ -31,8 +30,8 @@ from node_agent.core.market import (
 )
 from node_agent.exchange_keys import flaw
 from node_agent.exchanges import allowlist
+from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.okx import PROFILE, Okx, okx_traits, open_exchange
 from node_agent.exchanges.permissions import judge
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, KeyRefused, OrderRefused, OutcomeUnknown
@@ -333,7 +332,8 @@ async def test_what_is_written_for_it_is_small() -> None:
 
 
 async def test_an_id_is_one_of_32_characters_and_unique_while_its_order_is_open(exchange: Okx) -> None:
-    assert exchange.conduct == Conduct(settles_within=timedelta(seconds=35), ids_unique_for_ever=False)
+    conduct = exchange.conduct
+    assert (conduct.settles_within, conduct.ids_unique_for_ever) == (timedelta(seconds=35), False)
     first = await exchange.create_order(an_order())
     again = an_order(client_order_id=first.client_order_id)
     assert (await exchange.create_order(again)).exchange_order_id == first.exchange_order_id
@@ -680,7 +680,7 @@ async def test_the_documented_bodies_are_read_to_their_values() -> None:
     )
     async with told.account() as exchange:
         assert await exchange.markets() == {
-            SYMBOL: Market(SYMBOL, "BTC", "USDT", Decimal("0.1"), Decimal("0.00000001"), Decimal(0))
+            SYMBOL: Market(SYMBOL, "BTC", "USDT", Decimal("0.1"), Decimal("0.00000001"), Decimal(0), Decimal("0.00001"))
         }
         assert await exchange.fills_since(None) == [
             Fill(

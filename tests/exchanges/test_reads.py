@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio
 
 async def test_the_rules_of_its_symbol_are_exact(exchange: SpotExchange, binance: BinanceProcess) -> None:
     assert await exchange.markets() == {
-        SYMBOL: Market(SYMBOL, "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(5))
+        SYMBOL: Market(SYMBOL, "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(5), Decimal("0.00001"))
     }
     assert set(binance.books()["requests"]) == {"GET /api/v3/exchangeInfo"}
 

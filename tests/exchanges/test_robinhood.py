@@ -28,8 +28,8 @@ from node_agent.core.market import (
 )
 from node_agent.exchange_keys import flaw
 from node_agent.exchanges import robinhood_reading as reading
+from node_agent.exchanges.failures import DuplicateOrder
 from node_agent.exchanges.guard import Forbidden
-from node_agent.exchanges.line import DuplicateOrder
 from node_agent.exchanges.port import (
     ExchangeUnavailable,
     OrderRefused,

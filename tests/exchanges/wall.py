@@ -301,7 +301,7 @@ async def pushed(name: str) -> tuple[Found, Found]:
     """What comes of pushing at one exchange's guard: its requests, and the WebSockets of ccxt's class with streams."""
     async with counting() as socket:
         exchange: Any = open_exchange(name, case_of(name).opening(socket.url))
-        exchange._line._limiter = Limiter((), 0.0)  # what it would make wait is not what is tested
+        exchange._line.turns.limiter = Limiter((), 0.0)  # what it would make wait is not what is tested
         try:
             found = await push(exchange._line.client, socket, must_of(name))
         finally:

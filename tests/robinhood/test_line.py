@@ -14,8 +14,8 @@ import pytest
 
 from node_agent.exchanges import allowlist
 from node_agent.exchanges import robinhood_reading as reading
+from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.line import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,
@@ -258,7 +258,7 @@ async def test_an_answer_that_does_not_come_in_time_is_unknown(exchange: VenuePr
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"), [({"Retry-After": "30"}, 30), ({}, 15), ({"Retry-After": "999999"}, 3600)]
+    ("headers", "seconds"), [({"Retry-After": "30"}, 30), ({}, 15), ({"Retry-After": "999999"}, 3 * 86_400)]
 )
 async def test_after_too_many_requests_nothing_goes_until_it_is_time(headers: dict[str, str], seconds: int) -> None:
     async with Stub(429, refused("Request was throttled.", None, "client_error"), headers) as stub:
