@@ -10,23 +10,16 @@ from urllib.parse import urlencode
 
 import httpx
 
-from tests.binance.process import WITHIN, BinanceProcess
+from tests.binance.process import BinanceProcess
+from tests.venue.fixtures import ByHand
 
 ORDER = "/api/v3/order"
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
 
-    def __init__(self, exchange: BinanceProcess) -> None:
-        self.exchange = exchange
-        self.http = httpx.Client(base_url=exchange.url, timeout=WITHIN, trust_env=False)
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
+    exchange: BinanceProcess
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """A request that is not signed."""

@@ -13,7 +13,8 @@ import httpx
 
 from tests.coinbase import tokens
 from tests.coinbase.case import CASE
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.fixtures import ByHand
+from tests.venue.process import VenueProcess
 
 ROOT: Final = "/api/v3/brokerage/"
 ORDERS: Final = ROOT + "orders"
@@ -24,18 +25,12 @@ AT_MARKET: Final = {"market_market_ioc": {"base_size": "0.01"}}
 RESTING: Final = {"limit_limit_gtc": {"base_size": "0.01", "limit_price": "30000"}}
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
 
     def __init__(self, process: VenueProcess) -> None:
-        self.http = httpx.Client(base_url=process.url, timeout=WITHIN, trust_env=False)
+        super().__init__(process)
         self._host = urlsplit(process.url).netloc
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def token(self, method: str, path: str, *, secret: str = "", late: float = 0.0, **changes: Any) -> str:
         """A token for a request, made so many seconds too late; `changes` as `tokens.made` takes them."""

@@ -11,20 +11,11 @@ from node_agent.exchanges.coinbase import Coinbase
 from tests.coinbase.caller import Caller
 from tests.coinbase.case import CASE
 from tests.coinbase.ours import opened
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as running:
-        yield running
-
-
-@pytest.fixture
-def venue(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+venue = as_new(CASE, "venue")
 
 
 @pytest.fixture

@@ -11,20 +11,11 @@ import httpx
 from tests.cryptocom.case import KEY
 from tests.cryptocom.signing import sign
 from tests.cryptocom.venue import ROOT
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.fixtures import ByHand
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
-
-    def __init__(self, exchange: VenueProcess) -> None:
-        self.http = httpx.Client(base_url=exchange.url, timeout=WITHIN, trust_env=False)
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def get(self, method: str, **params: Any) -> httpx.Response:
         """A question about the market."""

@@ -32,6 +32,7 @@ from tests.coinbase import tokens
 from tests.coinbase.caller import CANCEL, LIST, ORDERS, ROOT, Caller
 from tests.coinbase.case import CASE
 from tests.coinbase.ours import RECORDED, SYMBOL, an_order, answering, at_market, not_made, opened, product
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
@@ -39,17 +40,8 @@ pytestmark = pytest.mark.asyncio
 ASKED: Final = {"client_order_id": "x", "product_id": "BTC-USD", "side": "BUY"}
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as running:
-        yield running
-
-
-@pytest.fixture
-def venue(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+venue = as_new(CASE, "venue")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -37,6 +37,7 @@ from tests.cryptocom.ours import RECORDED, account, an_order, at_market, line_to
 from tests.cryptocom.replay import Answers
 from tests.cryptocom.venue import DAY
 from tests.exchanges.stub import Stub
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
@@ -54,17 +55,8 @@ def said(code: int | str, message: str = "WORD", **more: Any) -> str:
     return json.dumps({"id": 1, "method": "private/create-order", "code": code, "message": message, **more})
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as running:
-        yield running
-
-
-@pytest.fixture
-def venue(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+venue = as_new(CASE, "venue")
 
 
 @pytest_asyncio.fixture

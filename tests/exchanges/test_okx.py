@@ -40,6 +40,7 @@ from node_agent.exchanges.through_ccxt import connect
 from tests.exchanges.stub import Stub
 from tests.okx.caller import Caller, rows
 from tests.okx.case import CASE
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.process import VenueProcess
 from tests.venue.server import serve
@@ -50,17 +51,8 @@ SYMBOL: Final = CASE.symbol
 DAY: Final = 86_400
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as running:
-        yield running
-
-
-@pytest.fixture
-def okx(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+okx = as_new(CASE, "okx")
 
 
 @pytest.fixture

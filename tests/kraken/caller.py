@@ -6,12 +6,11 @@ import time
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import httpx
-
 from tests.kraken.case import KEY, SECRET
 from tests.kraken.signing import signature
 from tests.kraken.venue import FORM, PRIVATE, PUBLIC
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.fixtures import ByHand
+from tests.venue.process import VenueProcess
 
 ORDER: Final[dict[str, Any]] = {
     "pair": "XBTUSD",
@@ -22,18 +21,12 @@ ORDER: Final[dict[str, Any]] = {
 }
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
 
     def __init__(self, exchange: VenueProcess) -> None:
-        self.http = httpx.Client(base_url=exchange.url, timeout=WITHIN, trust_env=False)
+        super().__init__(exchange)
         self.nonce = time.time_ns() // 1000
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def get(self, endpoint: str, **params: Any) -> Any:
         """What a public endpoint answers."""

@@ -15,22 +15,14 @@ from tests.kraken.caller import ORDER, Caller
 from tests.kraken.case import CASE
 from tests.kraken.signing import signature
 from tests.kraken.venue import MOST_CALLS
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
 ID, OTHER = "6d1b345e-2821-40e2-ad83-4ecb18a06876", "da8e4ad59b78481c93e589746b0cf91f"
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture
-def exchange(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+exchange = as_new(CASE, "exchange")
 
 
 @pytest.fixture

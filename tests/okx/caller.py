@@ -11,24 +11,14 @@ import httpx
 
 from tests.okx.case import KEY
 from tests.okx.signing import sign, stamp
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.fixtures import ByHand
 
 ORDER = "/api/v5/trade/order"
 CANCEL = "/api/v5/trade/cancel-order"
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
-
-    def __init__(self, exchange: VenueProcess) -> None:
-        self.exchange = exchange
-        self.http = httpx.Client(base_url=exchange.url, timeout=WITHIN, trust_env=False)
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def public(self, path: str, **params: Any) -> httpx.Response:
         """A request that is not signed."""

@@ -8,21 +8,11 @@ import pytest
 
 from tests.okx.caller import Caller
 from tests.okx.case import CASE
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as running:
-        yield running
-
-
-@pytest.fixture
-def exchange(process: VenueProcess) -> VenueProcess:
-    """New books, and a price that stands still."""
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE)
+exchange = as_new(CASE, "exchange")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.polymarket.caller import Caller
 from tests.polymarket.case import CASE, KEY
 from tests.polymarket.venue import FINE_TOKEN, TOKEN
 from tests.polymarket.wire import condition
+from tests.venue.fixtures import process_of
 from tests.venue.process import VenueProcess
 
 ANOTHER_KEY = CASE.wrong["key"]
@@ -43,10 +44,7 @@ VECTOR_SIGNATURE = (
 )
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
+process = process_of(CASE)
 
 
 @pytest.fixture

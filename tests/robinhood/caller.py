@@ -13,20 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.robinhood.app import ORDERS
 from tests.robinhood.case import KEY, SEED
-from tests.venue.process import WITHIN, VenueProcess
+from tests.venue.fixtures import ByHand
 
 
-class Caller:
+class Caller(ByHand):
     """A caller with the account's key."""
-
-    def __init__(self, exchange: VenueProcess) -> None:
-        self.http = httpx.Client(base_url=exchange.url, timeout=WITHIN, trust_env=False)
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.close()
 
     def get(self, target: str, **changes: Any) -> httpx.Response:
         """A signed read."""

@@ -8,20 +8,11 @@ import pytest
 
 from tests.robinhood.caller import Caller
 from tests.robinhood.case import CASE
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
-
-@pytest.fixture(scope="session")
-def process() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture
-def exchange(process: VenueProcess) -> VenueProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE, "session")
+exchange = as_new(CASE, "exchange")
 
 
 @pytest.fixture
