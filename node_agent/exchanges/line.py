@@ -1,9 +1,9 @@
 """The line to one exchange: everything that is sent goes through here, and every failure is named here.
 
-ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed; the session calls
-`Line._last_hand` for every request of its own, one that an answer sent elsewhere included. In all three the guard is
-asked. Whatever goes wrong leaves as an error of the port, without the address that was asked (a signature is part of
-it) or anything that hangs on it. A read whose connection was lost is repeated once; an order or a cancel never.
+ccxt calls `Line._send` for every request and `Line._fetch` with what it made of it, signed; what gives connections
+calls `Line._last_hand` for every request, one that an answer sent elsewhere included. In all three the guard is asked.
+Whatever goes wrong leaves as an error of the port, without the address that was asked (a signature is part of it) or
+anything that hangs on it. A read whose connection was lost is repeated once; an order or a cancel never.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import localcontext
@@ -93,6 +93,8 @@ class Line:
         self._measured_at = float("-inf")
         self.offset: float | None = None
         """Seconds that our clock is ahead of the exchange's, as last measured."""
+        client.own_session, client.session = False, None  # whoever opens it: the session is ours
+        self._session: Any = None
         # The last two are exact as they come: the core has rounded to the market's steps, and ccxt's own rounding would
         # change the rounding of every Decimal in the process.
         client.fetch2 = self._send
@@ -151,7 +153,8 @@ class Line:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        session, self.client.session = self.client.session, None
+        session, self._session = self._session, None
+        self.client.session = None
         await self.client.close()
         if session is not None:
             await session.close()
@@ -183,6 +186,10 @@ class Line:
         self._guard.call(api, method, path)
         acts = self._traits.acting(method, path)
         params, config = params or {}, config or {}
+        if self.client.handle_option_and_params(params, path, "maxRetriesOnFailure", 0)[0]:
+            raise Forbidden(
+                "not sent: ccxt is told to send it again by itself, which nothing here ever is"
+            )
         cost = self.client.calculate_rate_limiter_cost(api, method, path, params, config)
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")
@@ -215,29 +222,42 @@ class Line:
             _request.reset(token)
 
     def _open(self) -> None:
-        """ccxt's session, made ours: every request of it, whoever makes it, goes by the last hand."""
+        """ccxt's session, made ours: every request of it, whoever makes it and however, goes by the last hand."""
         import aiohttp  # noqa: PLC0415  (as ccxt: a node that only plays with paper needs neither)
 
-        self.client.own_session = False
-        self.client.open(True)
-        if self.client.session is None:
-            self.client.session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self.client.ssl_context),
+        if self._session is None:
+            self.client.open(True)
+            self._session = aiohttp.ClientSession(
+                connector=_connector(self._last_hand, self.client.ssl_context),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(self._last_hand,),
                 trust_env=False,
             )
             # aiohttp would send a cancel again when its connection was lost.
-            self.client.session._retry_connection = False
+            self._session._retry_connection = False
+        self.client.session = self._session
 
-    async def _last_hand(self, sending: Any, handler: Any) -> Any:
+    async def _last_hand(self, sending: Any) -> None:
+        """Raises Forbidden for what the guard has not just let go, once, or for anything that is not as it looks."""
         request, call = _request.get(), _call.get(None)
-        self._guard.passed((sending.method, str(sending.url)), None if request is None else request.let_go)
+        method, url = sending.method, str(sending.url)
+        self._guard.passed((method, url), None if request is None else request.let_go)
+        headers = {name: value for name, value in sending.headers.items() if name.lower() != "host"}
+        body = await sending.body.as_bytes() if sending.body else b""
+        self._guard.request(method, url, headers, body)
+        lengths = [value for name, value in headers.items() if name.lower() == "content-length"]
+        if (
+            sending.proxy is not None
+            or sending.chunked
+            or sending.compress
+            or len(headers) + 1 != len(sending.headers)
+            or sending.headers.get("host") != url.split("/")[2]
+            or lengths not in ([], [str(len(body))])
+        ):
+            raise Forbidden("not sent: a request that would be read otherwise than it looks, or would go elsewhere")
         if request is not None:
-            request.out = True
+            request.out, request.let_go = True, None  # once: an answer may send us to this very address again
         if call is not None:
             call.sent = True
-        return await handler(sending)
 
     def _see_that_it_goes_straight(self) -> None:
         """Raises Forbidden where ccxt was told to send elsewhere first, or not to look at certificates."""
@@ -333,6 +353,18 @@ class Line:
             secret = getattr(self.client, name)
             words = words.replace(secret, "[redacted]") if secret else words
         return _QUERY.sub("", words)[:_MOST_WORDS]
+
+
+def _connector(last_hand: Callable[[Any], Awaitable[None]], context: Any) -> Any:
+    """Gives connections to what the last hand lets through, and to nothing else."""
+    import aiohttp  # noqa: PLC0415  (as ccxt)
+
+    class Straight(aiohttp.TCPConnector):
+        async def connect(self, req: Any, *how: Any, **more: Any) -> Any:
+            await last_hand(req)
+            return await super().connect(req, *how, **more)
+
+    return Straight(ssl=context)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -280,6 +280,7 @@ async def client(socket: Counting) -> AsyncIterator[Any]:
         lambda c, url: c.privatePostOrder({"symbol": "BTCUSDT", "sideEffectType": "MARGIN_BUY"}),
         lambda c, url: c.session.get(f"{url}/api/v3/time"),
         lambda c, url: c.session.post(f"{url}/sapi/v1/capital/withdraw/apply"),
+        lambda c, url: c.session.post(f"{url}/sapi/v1/capital/withdraw/apply", middlewares=()),
         lambda c, url: c.session.ws_connect(f"{url}/ws"),
         lambda c, url: c.watch(f"{url}/ws", "x", {"op": "withdraw"}),
     ],
@@ -364,3 +365,81 @@ async def test_requests_that_are_under_way_together_are_each_let_go_by_themselve
         assert await exchange._line.ask(dict, "several") == {}
         await exchange.close()
     assert len(stub.requests) == 5
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", ["private_post_order", "private_delete_order"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_an_answer_that_sends_an_order_to_its_own_address_again_has_it_sent_once(
+    status: int, method: str
+) -> None:
+    seen: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                seen.append((await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1])
+                answer = f"HTTP/1.1 {status} Word\r\nLocation: {seen[-1]}\r\nContent-Length: 0\r\n\r\n"
+                writer.write(answer.encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    exchange = open_exchange(an_opening(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    with pytest.raises(OutcomeUnknown):
+        await exchange._line.ask(dict, method, {"symbol": "BTCUSDT"}, acts=True)
+    await exchange.close()
+    server.close()
+    assert len([each for each in seen if each.startswith("/")]) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("where", ["parameters", "options", "options of the path"])
+async def test_ccxt_does_not_send_an_order_again_whoever_tells_it_to(where: str) -> None:
+    async with Stub() as stub:
+        stub.answer = b""
+        exchange = open_exchange(an_opening(stub.url))
+        order: dict[str, Any] = {"symbol": "BTCUSDT"}
+        told = {
+            "parameters": order,
+            "options": exchange._line.client.options,
+            "options of the path": exchange._line.client.options.setdefault("order", {}),
+        }
+        told[where]["maxRetriesOnFailure"] = 3
+        with pytest.raises(Forbidden):
+            await exchange._line.ask(dict, "private_post_order", order, acts=True)
+        await exchange.close()
+    assert stub.requests == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"X-Forwarded-Host": "e"}, {"Transfer-Encoding": "chunked"}, {"Cookie": "a=b"}],
+)
+async def test_a_header_that_ccxt_adds_by_itself_goes_out_no_more_than_another(
+    client: Any, socket: Counting, headers: dict[str, str]
+) -> None:
+    client.headers = headers
+    before = len(socket.requests)
+    with pytest.raises(ExchangeError):
+        await client.publicGetTime({})
+    assert len(socket.requests) == before
+
+
+@pytest.mark.asyncio
+async def test_a_body_is_as_long_as_its_header_says(client: Any, socket: Counting) -> None:
+    before = len(socket.requests)
+    with pytest.raises(Forbidden):
+        await client.fetch(f"{socket.url}/api/v3/order", "POST", {"Content-Length": "0"}, "symbol=BTCUSDT")
+    assert len(socket.requests) == before
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_somebody_has_opened_goes_by_the_last_hand_too() -> None:
+    async with counting() as elsewhere, Stub(307, "{}", {"location": f"{elsewhere.url}/x"}) as stub:
+        exchange = open_exchange(an_opening(stub.url))
+        exchange._line.client.open()
+        with pytest.raises(OutcomeUnknown):
+            await exchange._line.ask(dict, "private_post_order", {"symbol": "BTCUSDT"}, acts=True)
+        await exchange.close()
+    assert elsewhere.connections == 0
