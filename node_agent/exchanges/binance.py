@@ -26,7 +26,10 @@ _RULES: Final = Rules(
     forbidden=frozenset(("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer")),
     harmless=frozenset(("enableReading", "enableSpotAndMarginTrading", "enableFixApiTrade", "enableFixReadOnly")),
     needed=frozenset(("enableReading", "enableSpotAndMarginTrading")),
-    better_on={"ipRestrict": "restrict the key to the address of this machine: it is good from everywhere as it is"},
+    better_on={
+        "ipRestrict": "restrict the key to the address of this machine: it is good from everywhere as it is, and"
+        " Binance takes the permission to trade from such a key after some weeks"
+    },
     better_off=dict.fromkeys(
         ("enableMargin", "enableFutures", "enableVanillaOptions", "enablePortfolioMarginTrading"),
         "switch off what is not spot trading: the node asks for none of it",

@@ -187,9 +187,7 @@ class Line:
         acts = self._traits.acting(method, path)
         params, config = params or {}, config or {}
         if self.client.handle_option_and_params(params, path, "maxRetriesOnFailure", 0)[0]:
-            raise Forbidden(
-                "not sent: ccxt is told to send it again by itself, which nothing here ever is"
-            )
+            raise Forbidden("not sent: ccxt is told to send it again by itself, which nothing here ever is")
         cost = self.client.calculate_rate_limiter_cost(api, method, path, params, config)
         weight = float(cost) * self._traits.weight_per_cost
         fault: ExchangeError = OutcomeUnknown("nothing came of it")

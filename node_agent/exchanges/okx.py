@@ -46,7 +46,7 @@ PROFILE: Final = Profile(
             "key",
             "API key",
             re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII),
-            "32 hex digits with hyphens",
+            "32 hex digits with hyphens, made on www.okx.com; OKX Europe's (my.okx.com) and US keys do not work",
             hidden=False,
         ),
         Credential("secret", "secret key", re.compile(r"[0-9A-Za-z_-]{32,64}", re.ASCII), "32 letters and digits"),
@@ -250,7 +250,7 @@ class Okx(SpotExchange):
             "price": row["fillPx"],
             "amount": row["fillSz"],
             "fee": {"cost": str(-Decimal(row["fee"])), "currency": row["feeCcy"] or None},
-            "takerOrMaker": {"T": "taker", "M": "maker"}[row["execType"]],
+            "takerOrMaker": "maker" if row["execType"] == "M" else "taker",
         }
 
 

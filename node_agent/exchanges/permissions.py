@@ -23,7 +23,7 @@ class Rules:
     """How one exchange's permissions are judged, by its own names of them."""
 
     forbidden: frozenset[str]
-    """With any of these the key could take money out, or lend it."""
+    """With any of these the key could take money out of the account."""
     harmless: frozenset[str]
     """Known, and no danger: reading, trading."""
     needed: frozenset[str] = frozenset()

@@ -14,7 +14,8 @@ price of the moment would make another order of it when it is sent again. What P
 spends a sum, and buys more than was asked for when the price is better. So a buy that is to fill at once is sent as a
 limit that expires within minutes, and its rest is cancelled; for a sell the sum is in shares, and it is sent as it is.
 
-A fill is told when it was matched. That it fails on the chain afterwards is rare, and is not taken back.
+A fill is told when it was matched. One that fails on the chain afterwards, which at times
+are many, is told no more, but what was told is not taken back: then our books are wrong until the balance is looked at.
 """
 
 from __future__ import annotations
@@ -73,7 +74,11 @@ _OWN_CONTRACT: Final = 3
 """The kind of wallet that is its own signer."""
 _EXPIRES: Final = timedelta(seconds=200)
 """The exchange wants a minute of an order's time at least, and takes one off."""
+_AT_ONCE: Final = "GTD"
+"""The type of order that a buy is sent as that is to fill at once. No other of ours is one."""
 _FEW: Final = 3
+_ALL: Final = 10_000
+"""More levels than a book has."""
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _SPAN: Final = timedelta(days=14)
 """Of prices; more than 15 days are too many for the exchange."""
@@ -95,6 +100,8 @@ class Polymarket(SpotExchange):
         """Of every order that was seen or sent, by the exchange's ids."""
         self._there: dict[str, float] = {}
         """Orders that the exchange has surely had, and since when we know it, by a clock that nobody sets."""
+        self._at_once: set[str] = set()
+        """Buys whose rest is to be cancelled wherever it is seen: they bid far above the price."""
 
     def know(self, orders: Iterable[tuple[str, str]]) -> None:
         """Client order ids and exchange order ids that belong together, from before."""
@@ -117,15 +124,23 @@ class Polymarket(SpotExchange):
         kind, price, parameters = self._asked_for(request)
         terms = Terms(request.side, money(price), request.amount, self._line.exchange_time())
         order_id = self._ids.of(request.client_order_id, terms)
+        if order_id not in self._terms and (request.type, request.side) == (OrderType.MARKET, Side.BUY):
+            await self._offered(request.amount, terms.price)
         self._client_ids[order_id], self._exchange_ids[request.client_order_id] = request.client_order_id, order_id
         self._terms[order_id] = terms
         what = (self._token, kind, request.side.value, exact(request.amount), price, parameters)
+        if parameters["orderType"] == _AT_ONCE:
+            self._at_once.add(order_id)
+        held = {"asset_type": "COLLATERAL"} if request.side is Side.BUY else _conditional(self._token)
+        with contextlib.suppress(ExchangeError):  # its books are late with what was bought a moment ago
+            kept = {**held, "signature_type": self._kind}
+            await self._keyed.ask(_anything, "clobPrivateGetBalanceAllowanceUpdate", kept)
         try:
             order, delayed = await self._keyed.ask(partial(_placed, request), "create_order", *what, acts=True)
         except DuplicateOrder:
             return await self._first(request)
         order = self._seen(order)
-        if parameters["orderType"] == "GTD" and not delayed:
+        if order_id in self._at_once and not delayed:
             order = await self._without_rest(order)
         self._follower.note(order)
         return order
@@ -133,11 +148,15 @@ class Polymarket(SpotExchange):
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders of the account for the outcome, whoever placed them."""
         await self._be_ready()
-        with legible():
-            return [
-                OpenOrder(self._read_order(raw), self._terms[raw["id"]].side, self._terms[raw["id"]].price)
-                for raw in await self._open()
-            ]
+        rows, orders = await self._open(), []
+        for raw in rows:
+            with legible():
+                order, terms = self._read_order(raw), self._terms[raw["id"]]
+            if raw["id"] in self._at_once:
+                order = await self._without_rest(order)
+            if order.status is ExchangeStatus.OPEN:
+                orders.append(OpenOrder(order, terms.side, terms.price))
+        return orders
 
     async def recent_orders(self, since: datetime) -> Sequence[ExchangeOrder]:
         """Orders that are open, that traded since, or that we remember to have placed since."""
@@ -151,7 +170,13 @@ class Polymarket(SpotExchange):
         return list(orders.values())
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder:
-        """An order by its id, with what it paid by its trades."""
+        """An order by its id, with what it paid by its trades. Of one that was to fill at once no rest is left."""
+        order = await self._as_it_stands(exchange_order_id)
+        if order.status is ExchangeStatus.OPEN and exchange_order_id in self._at_once:
+            order = await self._without_rest(order)
+        return order
+
+    async def _as_it_stands(self, exchange_order_id: str) -> ExchangeOrder:
         try:
             order = await self._keyed.ask(self._read_order, "clobPrivateGetDataOrderId", {"id": exchange_order_id})
         except NoSuchOrder:
@@ -204,6 +229,8 @@ class Polymarket(SpotExchange):
         rows = await self._line.ask(list, "gammaPublicGetMarkets", {"clob_token_ids": self._token})
         if not rows:
             raise ExchangeUnavailable(f"{self.name} has no market of the outcome {self._token}")
+        if any(raw.get("version", "v1") != "v1" for raw in rows):
+            raise ExchangeUnavailable(f"{self._token} is an outcome of Polymarket's second protocol: not known here")
         client = self._keyed.client
         with legible():
             # ccxt would load some hundreds of questions to find the one.
@@ -219,7 +246,7 @@ class Polymarket(SpotExchange):
                 kind=self._kind,
                 outcome=outcome,
             )
-        market = Market(self._symbol, self._token, QUOTE, outcome.tick, STEP, Decimal(0), outcome.least)
+        market = Market(self._symbol, self._token, QUOTE, outcome.tick, STEP, Decimal(0))
         self._markets = {self._symbol: market}
 
     async def _first(self, request: OrderRequest) -> ExchangeOrder:
@@ -233,12 +260,19 @@ class Polymarket(SpotExchange):
         self._follower.note(order)
         return order
 
+    async def _offered(self, amount: Decimal, bound: Decimal) -> None:
+        """Raises OrderRefused where less is offered: the rest would bid far above the price until it is gone."""
+        asks = (await self.book(_ALL)).asks
+        offered = sum((each.amount for each in asks if each.price <= bound), Decimal(0))
+        if offered < amount:
+            raise OrderRefused(f"not sent: no more than {offered} is offered up to {bound}")
+
     async def _without_rest(self, order: ExchangeOrder) -> ExchangeOrder:
-        """What became of an order that was to fill at once. What fails here is made good by its expiry."""
+        """What became of an order that was to fill at once. What fails is tried again when it is next seen."""
         with contextlib.suppress(ExchangeError):
             return await self._cancelled(order.client_order_id, order.symbol)
         with contextlib.suppress(ExchangeError):
-            return await self.order(order.exchange_order_id)
+            return await self._as_it_stands(order.exchange_order_id)
         return order
 
     async def _untold(self, order_id: str) -> ExchangeOrder:
@@ -311,7 +345,10 @@ class Polymarket(SpotExchange):
         if raw["asset_id"] != self._token:
             raise ValueError("an order for another outcome")
         self._terms[raw["id"]] = terms_of(raw)
-        return self._seen(order_of(raw, self._symbol, self._client_ids.get(raw["id"], "")))
+        ours = self._client_ids.get(raw["id"], "")
+        if ours and raw.get("order_type") == _AT_ONCE:
+            self._at_once.add(raw["id"])
+        return self._seen(order_of(raw, self._symbol, ours))
 
     def _seen(self, order: ExchangeOrder) -> ExchangeOrder:
         self._there.setdefault(order.exchange_order_id, time.monotonic())
@@ -327,7 +364,7 @@ class Polymarket(SpotExchange):
         if request.type is OrderType.MARKET or request.time_in_force is TimeInForce.IOC:
             order_type = "FAK"
             if request.side is Side.BUY:
-                order_type, expiration = "GTD", int((self._line.exchange_time() + _EXPIRES).timestamp())
+                order_type, expiration = _AT_ONCE, int((self._line.exchange_time() + _EXPIRES).timestamp())
         text = exact(price)
         if not 0 < money(text) < 1 or money(text) % FINEST or request.amount % STEP or request.amount <= 0:
             raise OrderRefused("not sent: a price is between 0 and 1, and shares go by hundredths")
@@ -356,7 +393,7 @@ class Polymarket(SpotExchange):
 
         await self._keyed.ask(read, "cancel_order", known, self._token, acts=True)
         self._there[known] = float("-inf")  # it will not come to be told of any more
-        return await self.order(known)
+        return await self._as_it_stands(known)
 
     async def _open(self) -> list[Any]:
         """Rows of the account's open orders for the outcome."""
@@ -386,6 +423,10 @@ class Polymarket(SpotExchange):
 
 def _conditional(token: str) -> dict[str, str]:
     return {"asset_type": "CONDITIONAL", "token_id": token}
+
+
+def _anything(raw: Any) -> None:
+    """An answer of which nothing is wanted but that it came."""
 
 
 def _placed(request: OrderRequest, raw: Any) -> tuple[ExchangeOrder, bool]:

@@ -80,8 +80,6 @@ class Outcome:
     neg_risk: bool
     """Whether it is settled by the other of the exchange's two contracts."""
     fees: Fees
-    least: Decimal = Decimal(0)
-    """Of an order, in shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +177,8 @@ def outcome_of(raw: Mapping[str, Any], token: str) -> Outcome:
     tick = money(raw["orderPriceMinTickSize"])
     if not FINEST <= tick < 1:
         raise ValueError("a tick size that is none")
-    least = money(raw.get("orderMinSize") or 0)
-    return Outcome(token, str(raw["conditionId"]), tick, raw.get("negRisk") is True, fees, least)
+    # Its least amount is one of orders that rest alone: what is sold at once may be less.
+    return Outcome(token, str(raw["conditionId"]), tick, raw.get("negRisk") is True, fees)
 
 
 def terms_of(raw: Mapping[str, Any]) -> Terms:
@@ -210,7 +208,7 @@ def fills_of(raw: Mapping[str, Any], symbol: str, wallet: str, outcome: Outcome)
     A trade names the order that took, and those that it took from. What was taken from may be an order for the other
     outcome: a buy of one answer is as good as a sell of the other. A trade that failed on the chain is none.
     """
-    if raw["status"].upper() == "FAILED":
+    if raw["status"].upper().removeprefix("TRADE_STATUS_") == "FAILED":
         return
     common = {"timestamp": _milliseconds(raw["match_time"]), "symbol": symbol}
     if raw["trader_side"].upper() == "TAKER" and raw["asset_id"] == outcome.token:

@@ -110,6 +110,11 @@ def at_market(**changes: Any) -> OrderRequest:
     return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
 
 
+def at_once(**changes: Any) -> OrderRequest:
+    """A buy that takes at its limit what there is at once."""
+    return an_order(**{"price": Decimal("0.50"), "time_in_force": TimeInForce.IOC} | changes)
+
+
 @pytest.fixture(scope="module")
 def polymarket() -> Iterator[VenueProcess]:
     with CASE.start() as started:
@@ -333,12 +338,10 @@ async def test_a_buy_at_market_gets_what_was_asked_for_at_the_best_price(bench: 
 @pytest.mark.parametrize("amount", ["10", "10.01"])
 async def test_what_a_buy_at_once_cannot_get_at_once_is_cancelled(bench: Bench, amount: str) -> None:
     bench.process.price("0.50", depth="6")
-    for request in (
-        at_market(amount=Decimal(amount)),
-        an_order(amount=Decimal(amount), price=Decimal("0.50"), time_in_force=TimeInForce.IOC),
-    ):
-        order = await bench.exchange.create_order(request)
-        assert (order.status, order.filled) == (ExchangeStatus.CANCELLED, Decimal(6))
+    order = await bench.exchange.create_order(at_once(amount=Decimal(amount)))
+    assert (order.status, order.filled) == (ExchangeStatus.CANCELLED, Decimal(6))
+    with pytest.raises(OrderRefused, match="no more than 6"):  # its rest would bid 0.99 until it is gone
+        await bench.exchange.create_order(at_market(amount=Decimal(amount)))
     missed = await bench.exchange.create_order(an_order(time_in_force=TimeInForce.IOC))
     assert (missed.status, missed.filled) == (ExchangeStatus.CANCELLED, Decimal(0))
     assert await bench.exchange.open_orders() == []
@@ -349,7 +352,7 @@ async def test_the_rest_of_a_buy_at_once_expires_where_it_could_not_be_cancelled
     await bench.exchange.markets()
     bench.process.price("0.50", depth="6")
     bench.process.faults({"what": "5xx_before", "method": "DELETE", "path": "/order"})
-    request = at_market()
+    request = at_once()
     order = await bench.exchange.create_order(request)
     assert (order.status, order.filled) == (ExchangeStatus.OPEN, Decimal(6))
     bench.process.clock(250)
@@ -402,7 +405,7 @@ async def test_every_kind_of_wallet_trades_on_both_contracts(kind: str) -> None:
 @pytest.mark.asyncio
 async def test_the_rules_of_an_outcome_are_its_questions(bench: Bench) -> None:
     assert await bench.exchange.markets() == {
-        SYMBOL: Market(SYMBOL, TOKEN, "USDC", Decimal("0.01"), Decimal("0.01"), Decimal(0), Decimal(5))
+        SYMBOL: Market(SYMBOL, TOKEN, "USDC", Decimal("0.01"), Decimal("0.01"), Decimal(0))
     }
     async with bench.another(symbol=f"{FINE_TOKEN}/USDC") as fine:
         assert (await fine.markets())[f"{FINE_TOKEN}/USDC"].tick_size == Decimal("0.001")
@@ -538,7 +541,6 @@ async def test_nothing_goes_out_but_trading_with_nobodys_code_on_it(bench: Bench
         ("fetch_positions", ()),
         ("cancel_all_orders", ()),
         ("create_orders", ([],)),
-        ("clobPrivateGetBalanceAllowanceUpdate", ({"asset_type": "COLLATERAL"},)),
         ("clobPrivateGetAuthApiKeys", ()),
         ("clobPrivateDeleteAuthApiKey", ()),
     ):
@@ -760,3 +762,74 @@ def test_samples_of_one_interval_make_one_candle() -> None:
         *(Decimal(price) for price in ("0.5", "0.55", "0.45", "0.55")),
     )
     assert (second.at, second.open) == (opened + timedelta(minutes=1), Decimal("0.6"))
+
+
+def test_a_trade_that_failed_on_the_chain_is_none_in_either_spelling() -> None:
+    outcome = Outcome(TOKEN, "0x1", Decimal("0.01"), False, Fees())
+    for status in ("FAILED", "TRADE_STATUS_FAILED"):
+        trade: dict[str, Any] = {
+            "id": "t",
+            "taker_order_id": "0xaa",
+            "asset_id": TOKEN,
+            "side": "BUY",
+            "size": "15",
+            "price": "0.6",
+            "status": status,
+            "match_time": "1672290701",
+            "trader_side": "TAKER",
+            "maker_orders": [],
+        }
+        assert list(fills_of(trade, SYMBOL, KEY["wallet"].lower(), outcome)) == []
+
+
+@pytest.mark.asyncio
+async def test_a_question_of_the_second_protocol_is_not_taken_for_one_of_the_first(bench: Bench) -> None:
+    line, asked = bench.exchange._line, bench.exchange._line.ask
+
+    async def ask(read: Any, method: str, *arguments: Any, **how: Any) -> Any:
+        rows: Any = await asked(read, method, *arguments, **how)
+        return [{**each, "version": "v2"} for each in rows] if method == "gammaPublicGetMarkets" else rows
+
+    line.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(ExchangeUnavailable, match="second protocol"):
+        await bench.exchange.create_order(an_order())
+
+
+@pytest.mark.asyncio
+async def test_the_rest_of_a_delayed_buy_at_once_does_not_stay_on_the_book() -> None:
+    with VenueProcess.of("polymarket", {**KEY, "delays": "3"}) as process:
+        async with bench_of(process) as bench:
+            process.price("0.50", depth="4")
+            request = at_once()
+            assert (await bench.exchange.create_order(request)).status is ExchangeStatus.OPEN
+            process.clock(4)
+            found = await bench.exchange.find_order(request.client_order_id, SYMBOL)
+            assert found is not None
+            assert found.status is not ExchangeStatus.OPEN
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seen", ["sent again", "looked for", "listed", "looked for by a later process"])
+async def test_the_rest_of_a_buy_at_once_whose_answer_was_lost_does_not_stay_on_the_book(
+    bench: Bench, seen: str
+) -> None:
+    await bench.exchange.markets()
+    bench.process.price("0.50", depth="4")
+    bench.process.faults({"what": "drop_after", "method": "POST", "path": "/order"})
+    request = at_once()
+    with pytest.raises(OutcomeUnknown):
+        await bench.exchange.create_order(request)
+    async with bench.another() as later:
+        match seen:
+            case "sent again":
+                await bench.exchange.create_order(request)
+            case "looked for":
+                await bench.exchange.find_order(request.client_order_id, SYMBOL)
+            case "listed":
+                assert await bench.exchange.open_orders() == []
+            case _:
+                await later.find_order(request.client_order_id, SYMBOL)
+        assert await later.open_orders() == []
+    found = await bench.exchange.find_order(request.client_order_id, SYMBOL)
+    assert found is not None
+    assert found.status is ExchangeStatus.CANCELLED

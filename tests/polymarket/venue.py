@@ -384,6 +384,7 @@ _ROUTES: Final[Mapping[tuple[str, str], tuple[int, tuple[str, ...], Endpoint]]] 
     ("GET", "/last-trade-price"): (0, ("token_id",), Polymarket.last_price),
     ("GET", "/auth/derive-api-key"): (1, (), Polymarket.derive),
     ("GET", "/balance-allowance"): (2, ("asset_type", "token_id", "signature_type"), Polymarket.balance),
+    ("GET", "/balance-allowance/update"): (2, ("asset_type", "token_id", "signature_type"), Polymarket.balance),
     ("POST", "/order"): (2, (), Polymarket.place),
     ("DELETE", "/order"): (2, (), Polymarket.cancel),
     ("GET", "/data/order/"): (2, (), Polymarket.one_order),

@@ -80,7 +80,10 @@ def book(market: Market, now: int) -> Json:
         "timestamp": str(now),
         "hash": "11aa0feabec970de83b04a2c0d50a7639e144f43",
         "bids": [{"price": money(each), "size": "100.25"} for each in reversed(bids)],
-        "asks": [{"price": money(each), "size": "150"} for each in reversed(asks)],
+        "asks": [
+            {"price": money(each), "size": "150" if market.depth is None else money(market.depth / len(asks))}
+            for each in reversed(asks)
+        ],
         "min_order_size": "5",
         "tick_size": money(tick),
         "neg_risk": False,
