@@ -713,7 +713,6 @@ async def test_the_documented_bodies_are_read_to_their_values() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"execType": ""},
         {"fee": ""},
         {"feeCcy": ""},
         {"fillSz": "much"},
