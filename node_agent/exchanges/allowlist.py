@@ -2,9 +2,9 @@
 
 Each entry is one endpoint: method, host and whole path, which parameters may go along, and why a node needs it. In a
 path `{…}` stands for an id: letters, digits, `-` and `_` alone, so that no id can become a path. A parameter that may
-have certain values alone is named with them under `only`, one that may not be missing under `must`; members of a JSON
-body are named with their path, as `order.price`. What is wrong with a file is told when it is read, and nothing is
-sent.
+have certain values alone is named with them under `only`, or with a pattern of them under `form`; one that may not be
+missing under `must`. Members of a JSON body are named with their path, as `order.price`, and what stands in a list as
+`order_ids[]`. What is wrong with a file is told when it is read, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ class Endpoint(_Strict):
     only: Annotated[Mapping[str, Names], Field(default_factory=dict)]
     """Of parameters that are restricted: the values that they may have."""
 
+    form: Annotated[Mapping[str, str], Field(default_factory=dict)]
+    """Of parameters of which not every value can be named: the form of those that they may have, as a pattern."""
+
     must: Names = ()
     """Parameters without which it does not go, for what the exchange takes in their place may be more."""
 
@@ -63,6 +66,16 @@ class Endpoint(_Strict):
         if not _URL.fullmatch(url):
             raise ValueError("must be https, a host, and a plain path in which {…} stands for an id")
         return url
+
+    @field_validator("form")
+    @classmethod
+    def _patterns(cls, form: Mapping[str, str]) -> Mapping[str, str]:
+        for pattern in form.values():
+            try:
+                re.compile(pattern, re.ASCII)
+            except re.error:
+                raise ValueError(f"{pattern} is no pattern") from None
+        return form
 
     @property
     def host(self) -> str:
@@ -105,7 +118,7 @@ def parse(exchange: str, text: str) -> Allowlist:
     if allowlist.exchange != exchange:
         raise AllowlistError(f"the allowlist of {exchange} is one of {allowlist.exchange}")
     for endpoint in allowlist.allowed:
-        stray = {*endpoint.only, *endpoint.must} - {*endpoint.query, *endpoint.body}
+        stray = {*endpoint.only, *endpoint.form, *endpoint.must} - {*endpoint.query, *endpoint.body}
         if stray:
             raise AllowlistError(
                 f"{exchange}: {endpoint.method} {endpoint.url}: {', '.join(sorted(stray))} is not sent"

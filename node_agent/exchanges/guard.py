@@ -29,6 +29,7 @@ _COMMON_HEADERS: Final = frozenset(
 )
 _QUERY: Final = re.compile(r"[A-Za-z0-9._~%&=+:,/@-]*", re.ASCII)
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NOT_PLAIN: Final = re.compile(r"[.\[\]]")
 _MOST_BODY: Final = 1 << 14
 _WORDS: Final = 120
 
@@ -97,6 +98,8 @@ class Guard:
             raise self._forbidden(f"{endpoint.method} {endpoint.url} with {name} in its {where}")
         if name in endpoint.only and value not in endpoint.only[name]:
             raise self._forbidden(f"{endpoint.method} {endpoint.url} with another {name} than it may have")
+        if name in endpoint.form and not re.fullmatch(endpoint.form[name], value, re.ASCII):
+            raise self._forbidden(f"{endpoint.method} {endpoint.url} with another {name} than it may have")
 
     def _pairs(self, encoded: str | None, what: str) -> Iterator[tuple[str, str]]:
         """Names and values of a query, or of a form."""
@@ -141,14 +144,14 @@ def _on_loopback(host: str) -> bool:
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every value in a JSON body with where it stands. An element of a list stands where the list does."""
+    """Every value in a JSON body with where it stands; what stands in a list, which is no member itself, with `[]`."""
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
-            # A dot in a name would make it look like a member of another.
-            step = name.replace(".", "\ufffd")
+            # A dot or a bracket in a name, or none at all, would make it look like a member of another.
+            step = _NOT_PLAIN.sub("\ufffd", name) or "\ufffd"
             yield from _flat(f"{path}.{step}" if path else step, each)
     elif isinstance(value, list) and value:
         for each in value:
-            yield from _flat(path, each)
+            yield from _flat(f"{path}[]", each)
     else:
         yield path, value if isinstance(value, str) else strict_json.dumps(value).decode()

@@ -37,7 +37,7 @@ url = "https://api.shop.example/v1/orders"
 call = "private orders"
 acts = true
 query = ["sign"]
-body = ["id", "size", "config.limit.price", "mode", "tags"]
+body = ["id", "size", "config.limit.price", "mode", "tags[]"]
 only = { mode = ["cash"] }
 must = ["mode"]
 
@@ -138,6 +138,13 @@ def test_another_method_is_another_endpoint(method: str) -> None:
         None,
         '{"mode": ["cash", "cross"]}',
         '{"mode": null}',
+        '{"mode": ["cash"]}',
+        '{"": {"mode": "cash"}, "id": "1"}',
+        '{"mode": "cash", "tags": "a"}',
+        '{"mode": "cash", "tags[]": "a"}',
+        '{"mode": "cash", "tags": [["a"]]}',
+        '{"mode": "cash", "config": [{"limit": {"price": "1"}}, {"limit": {"price": "2"}}]}',
+        '{"mode": "cash", "config": {"limit": [{"price": "1"}, {"price": "2"}]}}',
         '{"mode": "cash", "mode": "cross"}',
         '{"config": {"market": {"size": "1"}}}',
         '{"config.limit.price": "1"}',
@@ -443,3 +450,26 @@ async def test_a_client_that_somebody_has_opened_goes_by_the_last_hand_too() -> 
             await exchange._line.ask(dict, "private_post_order", {"symbol": "BTCUSDT"}, acts=True)
         await exchange.close()
     assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("exchange", "path", "body"),
+    [
+        ("coinbase", "/orders", '{"product_id": "BTC-PERP-INTX", "side": "BUY"}'),
+        (
+            "cryptocom",
+            "/create-order",
+            '{"method": "private/create-order", "params": {"spot_margin": "SPOT", "instrument_name": "BTCUSD-PERP"}}',
+        ),
+        ("okx", "/order", '{"tdMode": "cash", "instId": "BTC-USDT-SWAP"}'),
+        ("binance", "/order", "symbol=BTCUSDT&type=TAKE_PROFIT_LIMIT"),
+        ("binance", "/order", "symbol=BTCUSDT&side=SHORT"),
+        ("kraken", "/AddOrder", "pair=XBTUSD&price=%2B5%25"),
+        ("kraken", "/AddOrder", "pair=XBTUSD&price=-5"),
+    ],
+)
+def test_an_order_is_one_of_the_spot_market_and_of_a_kind_that_is_known(exchange: str, path: str, body: str) -> None:
+    whole = allowlist.read(exchange)
+    (url,) = (each.url for each in whole.allowed if each.acts and each.method == "POST" and each.url.endswith(path))
+    with pytest.raises(Forbidden, match="than it may have"):
+        Guard(whole).request("POST", url, None, body)
