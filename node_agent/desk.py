@@ -32,8 +32,6 @@ from node_agent.exchanges.port import (
 _ANSWER_SECONDS: Final = 10.0
 _FIRST_RETRY: Final = 1.0
 _LONGEST_RETRY: Final = 30.0
-_SURVEY_SECONDS: Final = 5.0
-"""Between two looks at the account's open orders and at the exchange's clock."""
 
 _log = structlog.get_logger("exchange")
 
@@ -168,7 +166,7 @@ class Desk:
             ahead = await self._asked(self._exchange.clock_offset())
             if isinstance(ahead, float):
                 self._deliver(events.ClockCompared(self._clock(), ahead))
-            await asyncio.sleep(_SURVEY_SECONDS)
+            await asyncio.sleep(self._exchange.survey_every)
 
     async def close(self) -> None:
         """Let go of the exchange. Orders stay."""

@@ -70,6 +70,8 @@ _PAGE: Final = 50
 """Orders or trades in one answer; the newest come first."""
 _AT_ONCE: Final = 19
 """Orders or trades that are asked for by their ids. Kraken takes one more, but behind so many ccxt asks for none."""
+_EACH: Final = {"consolidate_taker": "false"}
+"""Each trade by itself: else Kraken puts a taker's together in its lists, and not where one is asked for by id."""
 _SHORTEST: Final = 5.0
 _LONGEST: Final = 50.0
 """Seconds to an order's deadline. Kraken wants 2 to 60, by its own clock, which it tells in whole seconds."""
@@ -86,7 +88,9 @@ _LIMITS: Final = (
     Limit("orders", Counted.ORDERS, 60, 60.0),
 )
 
-_PACE: Final = Pace(orders_every=5.0, orders_every_fast=5.0, fills_every=60.0, patience=10.0)
+# It answers twenty questions a minute: six are for what is open, three for surveys, two for fills, one for candles and
+# the clock. The rest is for orders that change.
+_PACE: Final = Pace(orders_every=10.0, orders_every_fast=10.0, survey_every=20.0, fills_every=60.0, patience=10.0)
 
 _REFUSED: Final = (
     "EAccount:Invalid permissions",
@@ -135,15 +139,21 @@ _MEANINGS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("EAPI:Rate limit exceeded", "EAuth:Rate limit exceeded", "EAuth:Too many requests"),
+            *("EAuth:Rate limit exceeded", "EAuth:Too many requests"),
             *("EGeneral:Too many requests", "EGeneral:Temporary lockout", "EService:Throttled"),
         ),
         Meaning.TOO_MANY,
     ),
+    # Orders and cancels are not calls: they have a counter of their own.
+    "EAPI:Rate limit exceeded": Meaning.TOO_MANY_CALLS,
     **dict.fromkeys(("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded"), Meaning.TOO_MANY_ORDERS),
 }
 """By name, without what Kraken adds to it. "EService:Deadline elapsed" is not here: who waited for the engine says it,
 and not the engine."""
+
+_LOCKOUT: Final = "EGeneral:Temporary lockout"
+_LOCKOUT_LASTS: Final = 900.0
+"""Seconds, after many requests with a wrong key; whoever asks meanwhile may be locked out anew."""
 
 _NATIVE: Final = {
     "BTC": "XBT",
@@ -184,6 +194,7 @@ def kraken_traits(recv_window: float) -> Traits:
         orders=lambda _method, path: path == "AddOrder",
         in_turn=lambda api: "private" in api,
         acknowledges=True,
+        pauses={_LOCKOUT: _LOCKOUT_LASTS},
         markets_of=_market_of,
         page=720,
         pace=_PACE,
@@ -366,11 +377,11 @@ class Kraken(SpotExchange):
             return [told[each] for each in exchange_order_ids]
 
         # ccxt would write "True".
-        asked = (list(exchange_order_ids), self._symbol, {"trades": "true"})
+        asked = (list(exchange_order_ids), self._symbol, {"trades": "true", **_EACH})
         return await self._line.ask(read, "fetch_orders_by_ids", *asked)
 
     async def _raw_trades(self, since: datetime | None) -> Sequence[Any]:
-        pages = await self._pages(list, "fetch_my_trades", None if since is None else _whole_seconds(since), {})
+        pages = await self._pages(list, "fetch_my_trades", None if since is None else _whole_seconds(since), _EACH)
         with legible():
             # One that moved from page to page while we read is in both.
             return list({raw["id"]: raw for page in pages for raw in page if raw["symbol"] == self._symbol}.values())

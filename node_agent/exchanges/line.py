@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from node_agent.exchanges.failures import ClockOff, LineLost, refusal, unknown
 from node_agent.exchanges.guard import Forbidden, Guard
+from node_agent.exchanges.limiter import Counted
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, RateLimited
 from node_agent.exchanges.traits import Meaning, Traits
 from node_agent.exchanges.turns import Turns, time_of
@@ -33,6 +34,9 @@ _SOON: Final = 1.0
 """Within so many seconds the clock is not measured again, whatever the exchange says of our time."""
 _MOST_WORDS: Final = 200
 _QUERY: Final = re.compile(r"\?\S+|\bsignature=\S+")
+_USED_UP: Final = {Meaning.TOO_MANY_CALLS: Counted.WEIGHT, Meaning.TOO_MANY_ORDERS: Counted.ORDERS}
+"""What was too much, where the exchange says that of some of its limits alone."""
+
 _BY_STATUS: Final = {401: Meaning.KEY, 418: Meaning.TOO_MANY, 429: Meaning.TOO_MANY}
 _BY_CLASS: Final = {
     "InvalidNonce": Meaning.CLOCK,
@@ -330,11 +334,12 @@ class Line:
     def _refusal(self, answer: _Answered, *, acts: bool) -> ExchangeError:
         """What an answer that is no success comes to."""
         words = self._clean(f"{answer.code} {answer.message}".strip()) or f"status {answer.status}"
-        if answer.meaning not in (Meaning.TOO_MANY, Meaning.TOO_MANY_ORDERS):
+        if answer.meaning is not Meaning.TOO_MANY and answer.meaning not in _USED_UP:
             return refusal(answer.meaning, words, status=answer.status, acts=acts)
-        if answer.meaning is Meaning.TOO_MANY_ORDERS and "retry-after" not in answer.headers:
-            return RateLimited(words, self.turns.used_up())
-        otherwise = _BAN_SECONDS if answer.status == 418 else self._traits.pause
+        if answer.meaning in _USED_UP and "retry-after" not in answer.headers:
+            return RateLimited(words, self.turns.used_up(_USED_UP[answer.meaning]))
+        pause = self._traits.pauses.get(answer.code, self._traits.pause)
+        otherwise = _BAN_SECONDS if answer.status == 418 else pause
         ahead = self.offset or 0.0
         return RateLimited(words, self.turns.hold(answer.headers, answer.message, otherwise=otherwise, ahead=ahead))
 

@@ -64,6 +64,10 @@ class Exchange(Protocol):
         """How it treats client order ids."""
 
     @property
+    def survey_every(self) -> float:
+        """Seconds between two looks at all that is open on the account, and at its clock."""
+
+    @property
     def rate_limits(self) -> Mapping[str, object]:
         """How much of each of its limits on requests is used, as JSON values; empty where it has none."""
 

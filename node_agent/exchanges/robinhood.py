@@ -128,6 +128,11 @@ class Robinhood:
         return CONDUCT
 
     @property
+    def survey_every(self) -> float:
+        """Seconds between two looks at all that is open on the account."""
+        return PACE.survey_every
+
+    @property
     def rate_limits(self) -> Mapping[str, object]:
         """How much of the limit is used, and until when Robinhood wants nothing of us; for reports."""
         return self._line.rate_limits

@@ -80,6 +80,11 @@ class SpotExchange:
         """How much of each limit is used, and until when the exchange wants nothing of us; for reports."""
         return self._line.rate_limits
 
+    @property
+    def survey_every(self) -> float:
+        """Seconds between two looks at all that is open on the account."""
+        return self._traits.pace.survey_every
+
     async def markets(self) -> Mapping[str, Market]:
         """The one symbol, asked for anew."""
         async with self._ready:
@@ -242,10 +247,18 @@ class SpotExchange:
         def read(raw: Any) -> list[Candle]:
             return [candle_of(each, self._symbol, self._interval) for each in raw]
 
-        limit = 3 if since is None else self._traits.page
-        from_ = None if since is None else milliseconds_of(since)
         await self._be_ready()
-        return await self._line.ask(read, "fetch_ohlcv", self._symbol, self._timeframe, from_, limit)
+        if since is None:
+            return await self._line.ask(read, "fetch_ohlcv", self._symbol, self._timeframe, None, 3)
+        # Some have no candle of an interval in which nothing was traded; a page may be of nothing but such.
+        while True:
+            limit = self._traits.page
+            page = await self._line.ask(
+                read, "fetch_ohlcv", self._symbol, self._timeframe, milliseconds_of(since), limit
+            )
+            since += limit * self._interval
+            if page or since > self._line.exchange_time():
+                return page
 
     async def _be_ready(self) -> None:
         """Rules and clock, before anything is asked that needs them. The clock last: the connection is there then."""

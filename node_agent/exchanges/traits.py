@@ -25,6 +25,8 @@ class Meaning(StrEnum):
     """Our time is too far from its own."""
     KEY = "key"
     TOO_MANY = "too many requests"
+    TOO_MANY_CALLS = "too many calls"
+    """Of those that its limits count by weight. Others still go."""
     TOO_MANY_ORDERS = "too many orders"
     UNKNOWN = "unknown"
     """It may have been carried out, whatever the answer's status says."""
@@ -37,6 +39,8 @@ class Pace:
     orders_every: float = 2.0
     orders_every_fast: float = 1.0
     """The same, for candles of a second."""
+    survey_every: float = 5.0
+    """Between two looks at all that is open on the account."""
     fills_every: float = 30.0
     """Fills of orders that never showed among the open ones, whoever placed them."""
     candle_settles: float = 0.25
@@ -95,6 +99,8 @@ class Traits:
     """Whether requests of one of ccxt's apis go one by one, for each carries a higher number than the last."""
     pause: float = 60.0
     """For how many seconds nothing goes when it says that it was too much, but not until when."""
+    pauses: Mapping[str, float] = field(default_factory=dict)
+    """The same, by error code, where it is another."""
     statuses: Mapping[str, ExchangeStatus] = field(default_factory=dict)
     """Statuses that ccxt hands on as they are."""
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -53,9 +53,9 @@ class Turns:
                     patience -= seconds
                     await asyncio.sleep(seconds)
 
-    def used_up(self) -> datetime:
-        """The exchange says that it was too many orders, and not until when. Returns when to ask again."""
-        return time_of(self.limiter.exhaust(time.time(), Counted.ORDERS))
+    def used_up(self, counted: Counted) -> datetime:
+        """The exchange says that it was too much of these, and not until when. Returns when to ask again."""
+        return time_of(self.limiter.exhaust(time.time(), counted))
 
     def hold(self, headers: Mapping[str, str], message: str, *, otherwise: float, ahead: float = 0.0) -> datetime:
         """Let nothing go until the time that an answer tells, or for `otherwise` seconds. Returns when that is over.

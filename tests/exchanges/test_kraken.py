@@ -543,6 +543,30 @@ async def test_too_many_orders_hold_orders_and_no_cancel() -> None:
     assert [request.split()[1] for request in stub.requests] == [b"/0/private/AddOrder", b"/0/private/CancelOrder"]
 
 
+async def test_too_many_calls_hold_neither_an_order_nor_a_cancel() -> None:
+    async with Stub(200, said("EAPI:Rate limit exceeded")) as stub:
+        line = line_to(stub.url)
+        await fault(line, acts=False)
+        held = await fault(line, acts=False)
+        await fault(line, acts=True)
+        with pytest.raises(ExchangeError):
+            await line.ask(dict, "private_post_cancelorder", {"cl_ord_id": str(uuid4())}, acts=True)
+        await line.close()
+    assert isinstance(held, RateLimited)
+    assert [request.split()[1].rpartition(b"/")[2] for request in stub.requests] == [
+        *(b"OpenOrders", b"AddOrder", b"CancelOrder")
+    ]
+
+
+async def test_a_lockout_is_waited_out_before_anything_is_asked() -> None:
+    async with Stub(200, said("EGeneral:Temporary lockout")) as stub:
+        line = line_to(stub.url)
+        locked = await fault(line, acts=False)
+        await line.close()
+    assert isinstance(locked, RateLimited)
+    assert (locked.until - datetime.now(UTC)).total_seconds() == pytest.approx(900, abs=3)
+
+
 @pytest.mark.parametrize(
     "more",
     [

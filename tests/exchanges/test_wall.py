@@ -49,7 +49,7 @@ async def test_a_line_planted_in_an_allowlist_is_found(monkeypatch: pytest.Monke
     }
     read = allowlist.read
     for name, (url, call, body) in planted.items():
-        line = allowlist.Endpoint(why="planted", method="POST", url=url, call=call, body=body, only={})
+        line = allowlist.Endpoint(why="planted", method="POST", url=url, call=call, body=body, only={}, form={})
 
         def with_it(exchange: str, line: allowlist.Endpoint = line) -> allowlist.Allowlist:
             whole = read(exchange)

@@ -284,6 +284,7 @@ class Kraken(Venue):
     def _query_orders(self, params: Params, now: int) -> Any:
         txids = params.text("txid").split(",")
         trades = params.optional("trades", "true|false") == "true"
+        params.optional("consolidate_taker", "true|false")
         params.finish()
         if len(txids) > ORDERS_AT_ONCE:
             raise Said("EGeneral:Invalid arguments:txid")
@@ -291,6 +292,7 @@ class Kraken(Venue):
 
     def _trades_history(self, params: Params, now: int) -> Any:
         start, offset = params.whole("start"), params.whole("ofs")
+        params.optional("consolidate_taker", "true|false")
         params.finish()
         trades = [each for each in reversed(self.books.trades) if each.at > start * 1000]
         page = trades[offset : offset + PAGE]

@@ -55,6 +55,11 @@ class Shop:
         return Conduct()
 
     @property
+    def survey_every(self) -> float:
+        """Five seconds: it is asked for nothing over a network."""
+        return 5.0
+
+    @property
     def rate_limits(self) -> Mapping[str, object]:
         return {}
 

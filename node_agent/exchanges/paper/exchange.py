@@ -86,6 +86,11 @@ class PaperExchange:
         return Conduct()
 
     @property
+    def survey_every(self) -> float:
+        """Five seconds: it is asked for nothing over a network."""
+        return 5.0
+
+    @property
     def rate_limits(self) -> Mapping[str, object]:
         """None: it is asked for nothing over a network."""
         return {}
