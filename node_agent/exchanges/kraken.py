@@ -79,6 +79,9 @@ _ABOUT_RIGHT: Final = 2000
 """Milliseconds by which our clock may seem to be off before numbers are made of Kraken's time."""
 _CLOCK_ALLOWANCE: Final = timedelta(seconds=3)
 """How much later than we think a deadline may be: it is a whole second, and the clock was measured a while ago."""
+_LISTS_LAG: Final = timedelta(seconds=60)
+"""How far its lists of orders have been seen to be behind what its engine did. An order that was filled meanwhile is in
+none of them, and its id may be used again."""
 
 _LIMITS: Final = (
     # Kraken counts each question (two for trades), takes one off every three seconds, and answers up to fifteen: so it
@@ -177,7 +180,7 @@ def kraken_traits(recv_window: float) -> Traits:
         name=NAME,
         conduct=Conduct(
             id_form=IdForm.UUID,
-            settles_within=timedelta(seconds=_good_for(recv_window)) + _CLOCK_ALLOWANCE,
+            settles_within=timedelta(seconds=_good_for(recv_window)) + _CLOCK_ALLOWANCE + _LISTS_LAG,
             ids_unique_for_ever=False,
         ),
         limits=_LIMITS,

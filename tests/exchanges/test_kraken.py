@@ -120,8 +120,8 @@ async def test_its_conduct_is_krakens(exchange: Kraken) -> None:
     conduct = exchange.conduct
     assert exchange.name == "kraken"
     assert (conduct.id_form, conduct.ids_unique_for_ever) == (IdForm.UUID, False)
-    assert conduct.settles_within == timedelta(seconds=8)
-    assert kraken_traits(600.0).conduct.settles_within == timedelta(seconds=53)
+    assert conduct.settles_within == timedelta(seconds=68)
+    assert kraken_traits(600.0).conduct.settles_within == timedelta(seconds=113)
 
 
 async def test_an_order_goes_out_with_name_and_deadline_and_without_leverage_or_broker(exchange: Kraken) -> None:
