@@ -37,7 +37,7 @@ from node_agent.exchanges.coinbase_reading import (
 from node_agent.exchanges.failures import DuplicateOrder
 from node_agent.exchanges.limiter import Counted, Limit
 from node_agent.exchanges.permissions import Query, Rules
-from node_agent.exchanges.port import ExchangeError, OrderRefused
+from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
 from node_agent.exchanges.reading import open_order_of
 from node_agent.exchanges.spot import SpotExchange, exact, legible
@@ -304,12 +304,15 @@ class Coinbase(SpotExchange):
             more = page and raw.get("has_next", True)
             return [each for each in page if self._is_on_it(each)], str(raw.get("cursor") or "") if more else ""
 
-        asked, before = {**wanted, "limit": str(self._traits.page)}, ""
+        asked, before, seen = {**wanted, "limit": str(self._traits.page)}, "", set[str]()
         while True:
             page, cursor = await self._line.ask(read, method, asked)
             yield page
             if not cursor or cursor == before:
                 return
+            if cursor in seen:
+                raise ExchangeUnavailable(f"{self.name} has a list without end")
+            seen.add(cursor)
             asked["cursor"] = before = cursor
 
     def _is_on_it(self, raw: Any) -> bool:

@@ -8,7 +8,6 @@ anything that hangs on it. A read whose connection was lost is repeated once; an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import socket
@@ -24,7 +23,7 @@ from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.limiter import Counted
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, RateLimited
 from node_agent.exchanges.traits import Meaning, Traits
-from node_agent.exchanges.turns import Turns, time_of
+from node_agent.exchanges.turns import InTurn, Turns, time_of
 
 _BAN_SECONDS: Final = 120.0
 """How long nothing goes when an exchange has banned us, but not until when: the shortest of Binance's bans."""
@@ -33,6 +32,8 @@ _NO_TIME: Final = 1 << 42
 _SOON: Final = 1.0
 """Within so many seconds the clock is not measured again, whatever the exchange says of our time."""
 _MOST_WORDS: Final = 200
+MOST_ANSWERED: Final = 1 << 25
+"""Bytes of an answer, unpacked."""
 _QUERY: Final = re.compile(r"\?\S+|\bsignature=\S+")
 _USED_UP: Final = {Meaning.TOO_MANY_CALLS: Counted.WEIGHT, Meaning.TOO_MANY_ORDERS: Counted.ORDERS}
 """What was too much, where the exchange says that of some of its limits alone."""
@@ -86,7 +87,7 @@ class Line:
         """`banned_until`: what the exchange last told an earlier process of this node."""
         self.client = client
         """ccxt's own, to be taught what this exchange does otherwise, and for what it works out without asking."""
-        self._turn = asyncio.Lock()
+        self._in_turn = InTurn()
         self._guard = guard
         self._proxies = [
             name for name in dir(client) if "proxy" in name.lower() and not callable(getattr(client, name))
@@ -200,7 +201,7 @@ class Line:
             request = _Request()
             token = _request.set(request)
             try:
-                async with self._turn if self._traits.in_turn(api) else contextlib.nullcontext():
+                async with self._in_turn.one(acts=acts) if self._traits.in_turn(api) else contextlib.nullcontext():
                     return await type(self.client).fetch2(self.client, path, api, method, params, config)
             except Exception as error:
                 fault = self._fault(error, out=request.out, acts=acts)
@@ -229,8 +230,10 @@ class Line:
 
         if self._session is None:
             self.client.open(True)
+            self.client.ssl_context.keylog_filename = None  # Python would write TLS's own keys where it is told to
             self._session = aiohttp.ClientSession(
                 connector=_connector(self._last_hand, self.client.ssl_context),
+                response_class=_bounded(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -368,6 +371,25 @@ def _connector(last_hand: Callable[[Any], Awaitable[None]], context: Any) -> Any
             return await super().connect(req, *how, **more)
 
     return Straight(ssl=context)
+
+
+def _bounded() -> Any:
+    """The class of answers that are not read beyond a bound: a short one may unpack to more than the machine has."""
+    import aiohttp  # noqa: PLC0415  (as ccxt)
+
+    class Bounded(aiohttp.ClientResponse):
+        async def read(self) -> bytes:
+            if self._body is None:
+                body = bytearray()
+                async for part in self.content.iter_any():
+                    body += part
+                    if len(body) > MOST_ANSWERED:
+                        self.close()
+                        raise aiohttp.ClientPayloadError("an answer that is too long")
+                self._body = bytes(body)
+            return self._body
+
+    return Bounded
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

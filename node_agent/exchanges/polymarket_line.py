@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from node_agent.exchanges.failures import ClockOff
 from node_agent.exchanges.line import Line
 from node_agent.exchanges.port import ExchangeError, KeyRefused
+from node_agent.redaction import hide
 
 _CLOCK_OFF: Final = 5.0
 """Seconds by which our clock was wrong: a reason to be taken for somebody else."""
@@ -99,6 +100,8 @@ def _fitted(line: Line) -> Any:
 def _a_key(raw: Any) -> None:
     if not all(isinstance(raw[part], str) and raw[part] for part in ("apiKey", "secret", "passphrase")):
         raise ValueError("a key that is none")
+    for part in ("secret", "passphrase"):
+        hide(raw[part])
 
 
 def _page(raw: Any) -> tuple[list[Any], str]:

@@ -33,6 +33,7 @@ from node_agent.exchanges import allowlist
 from node_agent.exchanges.failures import ClockOff, LineLost, refusal, unknown
 from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.limiter import Limit
+from node_agent.exchanges.line import MOST_ANSWERED
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,
@@ -108,6 +109,7 @@ class RobinhoodLine:
             headers={"user-agent": f"trading-node/{__version__}"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx.Timeout(pace.timeout, connect=pace.timeout / 2),
+            event_hooks={"response": [_bound]},
             follow_redirects=False,
             trust_env=False,
         )
@@ -213,12 +215,24 @@ class RobinhoodLine:
         return refusal(meaning, words, status=told.status, acts=acts)
 
 
+async def _bound(answer: httpx.Response) -> None:
+    """Read an answer's body, unpacked. Raises DecodingError for one that is too long."""
+    body = bytearray()
+    async for part in answer.aiter_bytes():
+        body += part
+        if len(body) > MOST_ANSWERED:
+            raise httpx.DecodingError("an answer that is too long")
+    answer._content = bytes(body)
+
+
 class _Gate(httpx.AsyncBaseTransport):
     """The last hand, and the one way from the client to a socket."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._way = httpx.AsyncHTTPTransport(trust_env=False, retries=0)
+        context = httpx.create_ssl_context(trust_env=False)
+        context.keylog_filename = None  # type: ignore[assignment]  # else TLS keys are written where Python is told to
+        self._way = httpx.AsyncHTTPTransport(verify=context, trust_env=False, retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises Forbidden for what the guard has not just let go, or for anything that is not as it looks."""

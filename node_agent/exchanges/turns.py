@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from node_agent.exchanges.limiter import Banned, Counted, Go, Limit, Limiter, Wait, ban_ends
 from node_agent.exchanges.port import RateLimited
 
+_GIVEN_A_READ: Final = 2.0
+"""Seconds that a read under way is waited for by an order or a cancel whose turn is next."""
 _LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
 """Binance's longest. One that is remembered to last longer was told to a clock that was wrong, or is no ban."""
 
@@ -67,6 +70,41 @@ class Turns:
         until = min(until, now + _LONGEST_BAN_SECONDS)
         self.limiter.ban(until)
         return time_of(until)
+
+
+class InTurn:
+    """Whose turn it is, where requests go one by one: an order or a cancel before every read, and soon."""
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._acts = 0
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def one(self, *, acts: bool) -> AsyncIterator[None]:
+        """Have the turn, from `async with` to its end."""
+        self._acts += acts
+        try:
+            if acts:
+                # Behind a read that hangs it goes all the same: when that comes at last, it is that which is refused.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GIVEN_A_READ):
+                        await self._until(lambda: not self._sent)
+            else:
+                await self._until(lambda: not self._sent and not self._acts)
+            self._sent += 1
+            try:
+                yield
+            finally:
+                self._sent -= 1
+        finally:
+            self._acts -= acts
+            self._changed.set()
+
+    async def _until(self, free: Callable[[], bool]) -> None:
+        while not free():
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def time_of(seconds: float) -> datetime:

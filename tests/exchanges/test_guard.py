@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from decimal import localcontext
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +22,7 @@ from node_agent.exchanges.allowlist import AllowlistError, parse
 from node_agent.exchanges.binance import open_exchange
 from node_agent.exchanges.catalogue import EXCHANGES
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.port import ExchangeError, OutcomeUnknown
+from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OutcomeUnknown
 from tests.exchanges.opening import an_opening
 from tests.exchanges.stub import Stub
 from tests.exchanges.wall import Counting, counting
@@ -473,3 +475,28 @@ def test_an_order_is_one_of_the_spot_market_and_of_a_kind_that_is_known(exchange
     (url,) = (each.url for each in whole.allowed if each.acts and each.method == "POST" and each.url.endswith(path))
     with pytest.raises(Forbidden, match="than it may have"):
         Guard(whole).request("POST", url, None, body)
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_unpacks_to_more_than_it_may_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node_agent.exchanges.line.MOST_ANSWERED", 1 << 16)
+    packed = gzip.compress(b'{"serverTime": ' + b" " * (1 << 20) + b"1}")
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
+    async with Stub() as stub:
+        stub.answer = head + packed
+        exchange = open_exchange(an_opening(stub.url))
+        with pytest.raises(ExchangeUnavailable, match="lost"):
+            await exchange._line.ask(dict, "publicGetTime")
+        await exchange.close()
+
+
+@pytest.mark.asyncio
+async def test_the_keys_of_a_connection_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    async with Stub(200, '{"serverTime": 1}') as stub:
+        exchange = open_exchange(an_opening(stub.url))
+        await exchange._line.ask(dict, "publicGetTime")
+        assert exchange._line.client.ssl_context.keylog_filename is None
+        await exchange.close()

@@ -7,16 +7,20 @@ Print the counts: python -m tests.exchanges.wall
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node_agent.exchanges import allowlist
+from node_agent.exchanges.guard import Guard
 from tests.exchanges.cases import case_of
-from tests.exchanges.wall import OF_CCXT, dangerous, open_ways, pushed
+from tests.exchanges.wall import MOVES, OF_CCXT, ccxt_client, dangerous, open_ways, pushed
 
 EXPECTED: dict[str, list[str]] = json.loads((Path(__file__).parent / "wall.json").read_text())
+
+TERMS: dict[str, Any] = json.loads((Path(__file__).parent / "terms.json").read_text())
 
 DOORS = {"request", "fetch2", "fetch", "implicit", "unified"}
 
@@ -31,6 +35,10 @@ async def test_what_is_on_the_list_comes_out_by_every_door_and_nothing_else_by_a
     assert set(found.pushed) == set(found.out) == DOORS
     assert found.pushed["fetch2"] == found.ways > 30
     assert [way for way in open_ways(name, found) if dangerous(way)] == []
+    has = ccxt_client(name).has
+    moves = {each for each in MOVES if has.get(re.sub("_(.)", lambda found: found[1].upper(), each)) is True}
+    assert moves <= found.asked["unified"]
+    assert all(len(found.asked[door]) == found.ways for door in ("request", "fetch2", "fetch"))
     assert streams.pushed["WebSocket"] > 3
     assert not streams.out
 
@@ -75,3 +83,42 @@ def test_every_endpoint_says_why_and_only_few_act() -> None:
         acting: list[Any] = [each for each in allowed if each.acts]
         assert 2 <= len(acting) <= 3, name
         assert all(each.why for each in allowed)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", OF_CCXT)
+async def test_the_guard_of_names_is_enough_without_the_guard_of_addresses(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guard, "request", lambda *_: None)
+    found, _ = await pushed(name)
+    listed = {f"{each.method} {each.call}" for each in allowlist.read(name).allowed}
+    assert found.through["fetch2"] <= listed
+    assert found.through["request"] <= listed
+
+
+def terms(listed: allowlist.Allowlist) -> dict[str, Any]:
+    """What may go along with each request of a list, beside why: what stands empty is left out."""
+    each = [one.model_dump(mode="json", exclude={"why", "call"}, exclude_defaults=True) for one in listed.allowed]
+    named = [{name: value for name, value in one.items() if value} for one in each]
+    addresses = [f"{one.pop('method')} {one.pop('url')}" for one in named]
+    assert len(set(addresses)) == len(addresses), "one address twice: the guard goes by the first"
+    return {"headers": list(listed.headers), "body": listed.body, **dict(zip(addresses, named, strict=True))}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_the_second_hand_says_what_may_go_along_too(name: str) -> None:
+    """A parameter, a value or a header more, or one that may be missing, opens as much as a line."""
+    assert terms(allowlist.read(name)) == TERMS[name]
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_second_line_for_an_address_is_found(name: str, where: str) -> None:
+    whole = allowlist.read(name)
+    order = next(each for each in whole.allowed if each.acts and each.method == "POST")
+    wide = order.model_copy(update={"body": (*order.body, "leverage"), "only": {}, "must": ()})
+    allowed = (wide, *whole.allowed) if where == "first" else (*whole.allowed, wide)
+    with pytest.raises(AssertionError):
+        terms(whole.model_copy(update={"allowed": allowed}))

@@ -84,6 +84,10 @@ _USUAL: Final[Mapping[str, Any]] = {
     "url": "wss://example.com/ws",
 }
 """What unified methods are called with."""
+_PARAMS: Final = {"withdraw": {"key": "x1"}}
+"""What some of them want beside that."""
+MOVES: Final = ("withdraw", "transfer", "create_order", "cancel_order", "create_convert_trade", "borrow_cross_margin")
+"""Methods that must come as far as the guard where ccxt has them, or they were not tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class Found:
     ways: int = 0
     pushed: Counter[str] = field(default_factory=Counter)
     """How often, by door."""
+    asked: dict[str, set[str]] = field(default_factory=dict)
+    """Which names came as far as the guard, by door: ccxt gives up on others before, for it does not know them."""
     out: Counter[str] = field(default_factory=Counter)
     """How often something came out, by door."""
     arrived: set[str] = field(default_factory=set)
@@ -115,12 +121,25 @@ class Found:
     """Which names something came out of, by door."""
 
 
+class Asked:
+    """A guard that counts how often it is asked."""
+
+    def __init__(self, guard: Any) -> None:
+        self._guard = guard
+        self.times = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.times += 1
+        return getattr(self._guard, name)
+
+
 class Counting:
     """A socket that counts: connections, and requests by method and path."""
 
     def __init__(self) -> None:
         self.connections = 0
         self.requests: list[str] = []
+        self.guard: Any = None
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -204,12 +223,14 @@ async def push(client: Any, socket: Counting, must: Must, *, streams: bool = Fal
 
 
 async def _try(found: Found, socket: Counting, door: str, name: str, attempt: Callable[[], Any]) -> None:
-    before = len(socket.requests), socket.connections
+    before, times = (len(socket.requests), socket.connections), socket.guard.times
     with suppress(Exception), localcontext():
         async with asyncio.timeout(5):
             await attempt()
     await asyncio.sleep(0)
     found.pushed[door] += 1
+    if socket.guard.times > times:
+        found.asked.setdefault(door, set()).add(name)
     if (len(socket.requests), socket.connections) != before:
         found.out[door] += 1
         found.through.setdefault(door, set()).add(name)
@@ -222,7 +243,9 @@ async def _fetched(client: Any, way: Way, filled: Mapping[str, str]) -> None:
 
 
 async def _called(client: Any, name: str) -> None:
-    await getattr(client, name)(*_arguments(client, name))
+    method = getattr(client, name)
+    more = {"params": dict(_PARAMS[name])} if name in _PARAMS else {}
+    await method(*_arguments(client, name), **more)
 
 
 async def _said(client: Any, url: str) -> None:
@@ -281,6 +304,7 @@ def _market(client: Any) -> Any:
             "type": "spot",
             "spot": True,
             "active": True,
+            "info": {"orderTypes": ["LIMIT", "MARKET", "STOP_LOSS"]},
             "precision": {"amount": "0.0001", "price": "0.01"},
         }
     )
@@ -302,6 +326,7 @@ async def pushed(name: str) -> tuple[Found, Found]:
     async with counting() as socket:
         exchange: Any = open_exchange(name, case_of(name).opening(socket.url))
         exchange._line.turns.limiter = Limiter((), 0.0)  # what it would make wait is not what is tested
+        socket.guard = exchange._line._guard = Asked(exchange._line._guard)
         try:
             found = await push(exchange._line.client, socket, must_of(name))
         finally:
@@ -309,6 +334,7 @@ async def pushed(name: str) -> tuple[Found, Found]:
     async with counting() as socket:
         traits = replace(exchange._traits, ccxt_class=_WITH_STREAMS.get(name, f"ccxt.pro.{name}"))
         line = connect(traits, case_of(name).opening(socket.url))
+        socket.guard = line._guard = Asked(line._guard)
         try:
             streams = await push(line.client, socket, {}, streams=True)
         finally:
@@ -341,6 +367,8 @@ async def main() -> None:
         counts = "  ".join(f"{reached[danger]}/{about[danger]}".rjust(len(danger)) for danger in DANGERS)
         pushes = sum(found.pushed.values()) + sum(streams.pushed.values())
         print(f"{name:<12}{found.ways:>6}{pushes:>8}{len(reasons):>6}  {counts}")
+        asked = ", ".join(f"{door} {len(found.asked[door])}" for door in found.asked)
+        print(f"{'':<12}asked the guard: {asked}")
         print(f"{'':<12}WebSockets: {sum(streams.pushed.values())} pushes, {len(streams.arrived)} went out")
 
 
