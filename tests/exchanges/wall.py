@@ -333,7 +333,7 @@ async def pushed(name: str) -> tuple[Found, Found]:
             await exchange.close()
     async with counting() as socket:
         traits = replace(exchange._traits, ccxt_class=_WITH_STREAMS.get(name, f"ccxt.pro.{name}"))
-        line = connect(traits, case_of(name).opening(socket.url))
+        line: Any = connect(traits, case_of(name).opening(socket.url))
         socket.guard = line._guard = Asked(line._guard)
         try:
             streams = await push(line.client, socket, {}, streams=True)
