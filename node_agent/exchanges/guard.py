@@ -130,7 +130,8 @@ class Guard:
             raise self._forbidden(f"{what} with a body that is not well written") from None
         if not isinstance(content, Mapping):
             raise self._forbidden(f"{what} with a body that is no object")
-        yield from _flat("", content)
+        if content:
+            yield from _flat("", content)
 
     def _forbidden(self, what: str) -> Forbidden:
         return Forbidden(f"not on the list of what may be asked of {self._exchange}, so not sent: {what[:_WORDS]}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from node_agent.exchanges import allowlist
+from node_agent.exchanges.catalogue import open_exchange
 from node_agent.exchanges.guard import Guard
 from tests.exchanges.cases import case_of
 from tests.exchanges.wall import MOVES, OF_CCXT, ccxt_client, dangerous, open_ways, pushed
@@ -122,3 +123,14 @@ def test_a_second_line_for_an_address_is_found(name: str, where: str) -> None:
     allowed = (wide, *whole.allowed) if where == "first" else (*whole.allowed, wide)
     with pytest.raises(AssertionError):
         terms(whole.model_copy(update={"allowed": allowed}))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", OF_CCXT)
+async def test_what_acts_on_the_list_is_what_is_never_sent_twice(name: str) -> None:
+    exchange: Any = open_exchange(name, case_of(name).opening("http://127.0.0.1:9"))
+    traits = exchange._traits
+    await exchange.close()
+    for each in allowlist.read(name).allowed:
+        path = (each.call or "").rpartition(" ")[2]
+        assert traits.acting(each.method, path) is each.acts, each.url
