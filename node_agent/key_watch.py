@@ -7,7 +7,7 @@ said by name that the key cannot, which is shown wherever the key is; where that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import structlog
 
 from node_agent.core import events
 from node_agent.errors import Explained
-from node_agent.exchange_keys import ExchangeKey
+from node_agent.exchange_keys import Attestation, ExchangeKey
 from node_agent.exchanges.permissions import judge
 from node_agent.exchanges.port import ExchangeError, KeyRefused, RealExchange
 from node_agent.exchanges.profile import KeyCheck, Profile
@@ -90,6 +90,13 @@ class KeyWatch:
 
     async def admit(self) -> None:
         """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell."""
+        try:
+            await self._admitted()
+        except KeyRejected as error:
+            self._refused(error)
+            raise
+
+    async def _admitted(self) -> None:
         if self._profile.key_check is not KeyCheck.ASKED:
             self._attested()
             return
@@ -113,18 +120,21 @@ class KeyWatch:
                 self._deliver(events.KeyJudged(self._clock(), await self._flaw()))
 
     async def _flaw(self) -> str | None:
-        said = ""
-        for _ in range(_TRIES):
+        """What is wrong with the key, as soon as the exchange says; that it does not say, after an hour, too."""
+        tries = 0
+        while True:
             try:
                 self._passed(await examine(self._exchange, self._profile))
             except KeyRejected as error:
+                self._refused(error)
                 return error.message
             except CannotTell as error:
-                said = error.message
+                tries += 1
+                if tries == _TRIES:
+                    self._deliver(events.KeyJudged(self._clock(), error.message))
                 await self._pause(_RETRIES[-1])
             else:
                 return None
-        return said
 
     def _attested(self) -> None:
         attested = self._key.attested
@@ -133,14 +143,31 @@ class KeyWatch:
                 f"{self._profile.title} cannot be asked what this key may do, and nobody has said that it is harmless",
                 f"put it in again and say so: node-agent keys add {self._profile.name} --help",
             )
-        self._tell({"attested_by": attested.by, "attested_at": format_time(attested.at)})
+        self._tell(by_word(attested))
 
     def _passed(self, advice: tuple[str, ...]) -> None:
         for each in advice:
             _log.warning("advice on the key", advice=each)
-        self._tell({"asked_at": format_time(self._clock()), "advice": list(advice)})
+        self._tell(by_answer(self._clock(), advice))
+
+    def _refused(self, error: KeyRejected) -> None:
+        """What was said of it before does not hold any more, and is not to be shown."""
+        self._tell({"refused": error.message, "refused_at": format_time(self._clock())})
 
     def _tell(self, facts: dict[str, Any]) -> None:
-        self._note(
-            {"exchange": self._profile.name, "digest": self._key.digest, "check": self._profile.key_check, **facts}
-        )
+        self._note(known(self._key, self._profile, facts))
+
+
+def known(key: ExchangeKey, profile: Profile, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a key for `status`."""
+    return {"exchange": profile.name, "digest": key.digest, "check": profile.key_check, **facts}
+
+
+def by_word(attested: Attestation) -> dict[str, Any]:
+    """How it is known: its owner said so."""
+    return {"attested_by": attested.by, "attested_at": format_time(attested.at)}
+
+
+def by_answer(at: datetime, advice: Iterable[str]) -> dict[str, Any]:
+    """How it is known: the exchange said so."""
+    return {"asked_at": format_time(at), "advice": list(advice)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from node_agent.cli import options, templates
 from node_agent.cli.errors import CliError, Exit
@@ -27,6 +28,7 @@ from node_agent.config import (
 )
 from node_agent.exchanges.catalogue import EXCHANGES, profile_of
 from node_agent.exchanges.paper import candles as recording
+from node_agent.exchanges.profile import Profile
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError
 from node_agent.vault import Vault, VaultError, VaultKey
 
@@ -88,6 +90,9 @@ def init(
     _see_where_it_trades(paper, exchange, asking)
     if exchange is None:
         candles = candles or _asked(asking, "Recorded prices (CSV or .csv.gz)", "--candles")
+    else:
+        _see_what_a_real_exchange_needs(profile_of(exchange), symbol)
+        candles = None  # of the environment, where a paper node may have them
     symbol = symbol or ("BTC/USD" if exchange is None else profile_of(exchange).example_symbol)
     try:
         passphrase = passphrase_from(os.environ)
@@ -112,7 +117,8 @@ def init(
     }
     new_key_file = None if vault_key_file is None or vault_key_file.exists() else vault_key_file
     try:
-        trades = f"{symbol} on {exchange}"
+        what = "nothing but what it is told to" if strategy == "none" else f"{strategy}, entries of {notional}"
+        trades = f"{symbol} on {exchange} with real money, when it is run with --live: {what}"
         if candles is not None:
             trades = _recorded(candles, symbol, volume_in_quote=candle_volume == "quote")
         with _all_or_nothing(data_dir, new_key_file):
@@ -155,6 +161,14 @@ def _see_where_it_trades(paper: bool, exchange: str | None, asking: bool) -> Non
         return
     if not (asking and click.confirm("Trade recorded prices with play money (paper)?", default=True)):
         raise _usage("what is it to trade on?", "add --paper for play money, or --exchange with a name")
+
+
+def _see_what_a_real_exchange_needs(profile: Profile, symbol: str | None) -> None:
+    """Raises CliError for what only play money has, or for what is missing."""
+    if click.get_current_context().get_parameter_source("candles") is ParameterSource.COMMANDLINE:
+        raise _usage("--candles are recorded prices, and a real exchange has its own", "leave one of both out")
+    if symbol is None and profile.names_a_symbol_each:
+        raise _usage(f"--symbol is missing: on {profile.title} none is usual", f"such as {profile.example_symbol}")
 
 
 def _of_exchange(candles: Path | None, candle_volume: str, cash: str) -> str:

@@ -25,7 +25,8 @@ from node_agent.exchange_keys import Attestation, ExchangeKey
 from node_agent.exchanges import catalogue
 from node_agent.exchanges.port import ExchangeError, KeyRefused, RealExchange
 from node_agent.exchanges.profile import KeyCheck, Opening, Profile
-from node_agent.key_watch import CannotTell, KeyRejected, examine
+from node_agent.journal import JOURNAL_FILE, Journal
+from node_agent.key_watch import CannotTell, KeyRejected, by_answer, by_word, examine, known
 from node_agent.lock import DirectoryLock
 from node_agent.vault import Vault
 from node_protocol.encoding import format_time
@@ -34,10 +35,21 @@ from node_protocol.messages import format_decimal
 _VARIABLE: Final = "NODE_EXCHANGE_"
 _SECONDS: Final = 20.0
 _LONGEST_FILE: Final = 1 << 16
+_LONGEST_NAME: Final = 100
 
 T = TypeVar("T")
 
-_exchange = click.argument("exchange", type=click.Choice(catalogue.EXCHANGES), metavar="EXCHANGE")
+
+class _ExchangeName(click.Choice[str]):
+    """One of ours. What else was typed may be a key, and is not repeated."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            self.fail(f"none of {', '.join(self.choices)}", param, ctx)
+        return str(value)
+
+
+_exchange = click.argument("exchange", type=_ExchangeName(catalogue.EXCHANGES), metavar="EXCHANGE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +69,16 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(context_settings={"allow_extra_args": True})
+@click.pass_context
 @options.data_dir
 @_exchange
 @click.option(
     "--file",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help='JSON with the parts of the key: {"key": "…", "secret": "…"}, or the file that the exchange gave.',
+    help='JSON with the parts of the key, such as "key" and "secret" (`node-agent exchanges` names them), or the'
+    " exchange's own file.",
 )
 @click.option(
     "--environment",
@@ -74,7 +88,13 @@ def keys() -> None:
 @click.option("--attest", metavar="YOUR NAME", help="You say that this key cannot take money out; kept with the time.")
 @click.option("--i-hold-the-wallet", is_flag=True, help="You know that this key is custody of a wallet, and want that.")
 def add(
-    data_dir: Path, exchange: str, file: Path | None, environment: bool, attest: str | None, i_hold_the_wallet: bool
+    ctx: click.Context,
+    data_dir: Path,
+    exchange: str,
+    file: Path | None,
+    environment: bool,
+    attest: str | None,
+    i_hold_the_wallet: bool,
 ) -> None:
     """Put a key into the vault, in place of the exchange's earlier one.
 
@@ -85,14 +105,26 @@ def add(
 
     The exchange is asked what the key may do, before it is kept. Where it does not tell, add --attest with your name.
     """
+    if ctx.args:
+        raise CliError(
+            "a key is no argument: other users of the machine see those, and the shell keeps them",
+            "leave it out to be asked for it, or give it by --file or --environment; revoke one that was typed here",
+            exit_code=Exit.USAGE,
+        )
     profile = catalogue.profile_of(exchange)
+    attest = attest and attest.strip()
     _see_what_was_said(profile, attest, i_hold_the_wallet)
     with _opened(data_dir) as node:
         parts = _parts(profile, file, environment)
         redaction.hide(json.dumps(parts))  # it is tried at the exchange before the vault has it
         wrong = exchange_keys.flaw(profile, parts)
         if wrong is not None:
-            raise CliError(f"this is no key for {profile.title}: {wrong}", exit_code=Exit.USAGE)
+            names = ", ".join(f'{each.label} as "{each.name}"' for each in profile.credentials)
+            raise CliError(
+                f"this is no key for {profile.title}: {wrong}",
+                f"its parts, as a file has them: {names}",
+                exit_code=Exit.USAGE,
+            )
         tidied = {each.name: SecretStr(each.tidy(parts[each.name])) for each in profile.credentials}
         now = datetime.now(UTC)
         by = attest if profile.key_check is KeyCheck.ATTESTED else _holder() if i_hold_the_wallet else None
@@ -101,11 +133,14 @@ def add(
         if profile.key_check is KeyCheck.ASKED:
             advice = _with_exchange(node, key, lambda account: examine(account, profile))
         exchange_keys.keep(node.vault, key)
+        facts = by_word(key.attested) if key.attested is not None else by_answer(now, advice)
+        _remember(node, exchange, known(key, profile, facts))
     click.echo(f"the key {key.digest} for {profile.title} is in the vault{_known(profile, key)}")
     for each in advice:
         click.echo(f"advice: {each}")
-    if file is not None:
-        click.echo(f"advice: {file} still holds the key: take it away")
+    if file is not None and file.is_file():
+        seen = ", and others on this machine may read it" if file.stat().st_mode & 0o077 else ""
+        click.echo(f"advice: {file} still holds the key{seen}: take it away")
 
 
 @keys.command("list")
@@ -135,6 +170,7 @@ def remove(data_dir: Path, exchange: str) -> None:
         if exchange_keys.kept(node.vault, exchange) is None:
             raise CliError(f"no key for {exchange} is in the vault")
         exchange_keys.forget(node.vault, exchange)
+        _remember(node, exchange, None)
     click.echo(f"the key for {exchange} is no more in the vault; revoke it at the exchange too")
 
 
@@ -178,10 +214,26 @@ def _opened(data_dir: Path) -> Any:
             yield _Node(data_dir, config, Vault.open(data_dir / VAULT_FILE, vault_key(config, os.environ)))
 
 
+def _remember(node: _Node, exchange: str, facts: dict[str, Any] | None) -> None:
+    """What `status` shows from now on: else it would go on with the key before this one."""
+    with Journal.open(node.data_dir / JOURNAL_FILE, create=False) as journal:
+        shown = journal.fact("exchange_key") or {}
+        if exchange in (node.config.exchange.name, shown.get("exchange")):
+            journal.put_fact("exchange_key", facts)
+
+
 def _see_what_was_said(profile: Profile, attest: str | None, i_hold_the_wallet: bool) -> None:
     """Raises CliError where the owner has to say something that was not said, before anything is asked for."""
+    if attest is not None and profile.key_check is not KeyCheck.ATTESTED:
+        raise CliError(f"--attest changes nothing for {profile.title}: leave it out", exit_code=Exit.USAGE)
+    if i_hold_the_wallet and profile.key_check is not KeyCheck.CUSTODY:
+        raise CliError(f"a key for {profile.title} is no wallet: leave --i-hold-the-wallet out", exit_code=Exit.USAGE)
+    if attest and not _is_name(attest):
+        raise CliError(
+            f"--attest takes your name: letters, at most {_LONGEST_NAME} characters in one line", exit_code=Exit.USAGE
+        )
     match profile.key_check:
-        case KeyCheck.ATTESTED if not (attest or "").strip():
+        case KeyCheck.ATTESTED if not attest:
             raise CliError(
                 f"{profile.title} cannot be asked what a key may do",
                 f"see for yourself that it cannot withdraw ({profile.switch_off}), and say so: --attest 'Your Name'",
@@ -195,6 +247,11 @@ def _see_what_was_said(profile: Profile, attest: str | None, i_hold_the_wallet: 
             )
 
 
+def _is_name(text: str) -> bool:
+    """Whether it can stand in a line that is shown, and is no option that slipped in."""
+    return text.isprintable() and len(text) <= _LONGEST_NAME and text[0] != "-" and any(map(str.isalpha, text))
+
+
 def _parts(profile: Profile, file: Path | None, environment: bool) -> dict[str, str]:
     """The parts of a key as they are given."""
     if file is not None and environment:
@@ -205,27 +262,48 @@ def _parts(profile: Profile, file: Path | None, environment: bool) -> dict[str, 
         return _from_environment(profile, os.environ)
     if not sys.stdin.isatty():
         raise CliError("there is nobody to ask for the key", "give it by --file or --environment", exit_code=Exit.USAGE)
-    return {
-        each.name: click.prompt(f"{profile.title} {each.label}", hide_input=each.hidden) for each in profile.credentials
-    }
+    return {each.name: _typed(f"{profile.title} {each.label}", hide=each.hidden) for each in profile.credentials}
+
+
+def _typed(question: str, *, hide: bool) -> str:
+    if not hide:
+        return str(click.prompt(question))
+    from node_agent.cli.typed import hidden  # noqa: PLC0415  (where there is no terminal there is no termios either)
+
+    try:
+        return hidden(question)
+    except UnicodeDecodeError:
+        raise CliError("what was typed is no text", exit_code=Exit.USAGE) from None
 
 
 def _from_file(profile: Profile, path: Path) -> dict[str, str]:
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LONGEST_FILE:
-            raise CliError(f"{path} is no file, or too long to be a key", exit_code=Exit.USAGE)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_read(path).removeprefix("\ufeff"))
     except OSError as error:
         raise CliError(f"cannot read {path}: {error.strerror}", exit_code=Exit.USAGE) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
-    names = ", ".join(f'"{each.name}"' for each in profile.credentials)
-    if not isinstance(content, dict) or not all(isinstance(each, str) for each in content.values()):
+    parts = {}
+    for each in profile.credentials if isinstance(content, dict) else ():
+        name = next((name for name in (each.name, *each.also) if name in content), each.name)
+        if name in content:
+            parts[each.name] = content[name]
+    if not parts or not all(isinstance(each, str) for each in parts.values()):
+        names = ", ".join(f'"{each.name}"' for each in profile.credentials)
         raise CliError(f"{path} is not JSON with the parts of a key: {names}", exit_code=Exit.USAGE)
-    return {
-        each.name: content[name] for each in profile.credentials for name in (each.name, *each.also) if name in content
-    }
+    return parts
+
+
+def _read(path: Path) -> str:
+    """A file, or a pipe such as `<(pass show kraken)` is. Raises OSError or UnicodeDecodeError."""
+    kind = path.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+        raise CliError(f"{path} is no file", exit_code=Exit.USAGE)
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_FILE + 1)
+    if len(content) > _LONGEST_FILE:
+        raise CliError(f"{path} is too long to be a key", exit_code=Exit.USAGE)
+    return content.decode()
 
 
 def _from_environment(profile: Profile, environ: Mapping[str, str]) -> dict[str, str]:
@@ -234,10 +312,14 @@ def _from_environment(profile: Profile, environ: Mapping[str, str]) -> dict[str,
         variable = _VARIABLE + each.name.upper()
         path = environ.get(f"{variable}_FILE")
         if path:
+            if each.form.fullmatch(each.tidy(path)):  # it would else be shown as the name of a file that is not there
+                raise CliError(f"{variable}_FILE names no file: it holds the {each.label}", exit_code=Exit.USAGE)
             try:
-                parts[each.name] = Path(path).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise CliError(f"{variable}_FILE: cannot read {path}: {error}", exit_code=Exit.USAGE) from None
+                parts[each.name] = _read(Path(path)).removeprefix("\ufeff")
+            except OSError as error:
+                raise CliError(f"{variable}_FILE: cannot read {path}: {error.strerror}", exit_code=Exit.USAGE) from None
+            except UnicodeDecodeError:
+                raise CliError(f"{variable}_FILE: {path} is no text", exit_code=Exit.USAGE) from None
         elif variable in environ:
             parts[each.name] = environ[variable]
         else:

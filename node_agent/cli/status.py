@@ -140,6 +140,8 @@ def _line_to_exchange(told: dict[str, Any]) -> str:
 
 def _key(told: dict[str, Any]) -> str:
     """The exchange key, and how it is known to be harmless."""
+    if "refused" in told:
+        return f"{told['digest']}, not taken at {told['refused_at']}: {told['refused']}"
     match told["check"]:
         case "asked":
             known = f"the exchange said at {told['asked_at']} that it cannot withdraw"

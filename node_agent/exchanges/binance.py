@@ -117,9 +117,9 @@ def _error_of(status: int, body: Any) -> tuple[str, str] | None:
 
 
 def _permissions(body: Any) -> Mapping[str, bool]:
-    """What apiRestrictions tells; beside flags it has times alone."""
+    """What apiRestrictions tells; beside flags it has times alone. What is not told of may be on."""
     told = {name: value for name, value in body.items() if name not in _TIMES}
-    if not told or not all(isinstance(value, bool) for value in told.values()):
+    if not told.keys() >= _RULES.forbidden or not all(isinstance(value, bool) for value in told.values()):
         raise ValueError("permissions that are none")
     return told
 

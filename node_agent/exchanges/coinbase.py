@@ -92,7 +92,7 @@ PROFILE: Final = Profile(
             "secret",
             "private key",
             _SECRET_FORM,
-            f"{_BEGIN}, lines, {_END}; {_NOT_ED25519}",
+            f"a block of lines from BEGIN EC PRIVATE KEY to END EC PRIVATE KEY; {_NOT_ED25519}",
             also=("privateKey",),
             tidy=_pem,
         ),

@@ -74,5 +74,5 @@ def judge(rules: Rules, told: Mapping[str, bool]) -> Judgement:
         forbidden=tuple(sorted(on & rules.forbidden)),
         unknown=tuple(sorted(told.keys() - known)),
         missing=tuple(sorted(rules.needed - on)),
-        advice=tuple(what for _, what in sorted(advice.items())),
+        advice=tuple(dict.fromkeys(what for _, what in sorted(advice.items()))),
     )

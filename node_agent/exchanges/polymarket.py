@@ -57,6 +57,7 @@ PROFILE: Final = Profile(
     switch_off="nowhere: the key is the wallet (session keys, which can only trade, are not taken yet), so keep no more"
     " in it than you can lose",
     example_symbol=f"71321045679252212594626385532706912750332728571942532289631379312455583992563/{QUOTE}",
+    names_a_symbol_each=True,
 )
 
 _SETTLES: Final = timedelta(minutes=2)

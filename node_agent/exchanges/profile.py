@@ -59,6 +59,8 @@ class Profile:
     rules: Rules | None = None
     """How permissions are judged; for keys that are ASKED about."""
     example_symbol: str = "BTC/USD"
+    names_a_symbol_each: bool = False
+    """Whether there is no symbol that most would trade: its owner has to name one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,3 +165,19 @@ def test_a_node_trades_on_paper_or_on_an_exchange_and_is_told_which(tmp_path: Pa
     assert "what is it to trade on" in told(node_agent(*common), 2)
     assert "cannot both be meant" in told(node_agent(*common, "--paper", "--exchange", "kraken"), 2)
     assert not (tmp_path / "node").exists()
+
+
+def test_recorded_prices_are_never_mixed_up_with_a_real_exchange(tmp_path: Path) -> None:
+    common = ("init", "--data-dir", tmp_path / "node", "--vault-key-file", tmp_path / "key", "--non-interactive")
+    assert "leave one of both out" in node_agent(*common, "--exchange", "kraken", "--candles", CANDLES).stderr
+    done = node_agent(*common, "--exchange", "kraken", NODE_PAPER__CANDLES=str(CANDLES))
+    assert done.returncode == 0, done.stderr
+    assert "recorded candles" not in done.stdout
+    assert "real money" in done.stdout
+    assert load(tmp_path / "node", {}).paper is None
+
+
+def test_where_no_symbol_is_usual_one_has_to_be_named(tmp_path: Path) -> None:
+    common = ("init", "--data-dir", tmp_path / "node", "--vault-key-file", tmp_path / "key", "--non-interactive")
+    assert "--symbol is missing" in told(node_agent(*common, "--exchange", "polymarket"), 2)
+    assert not (tmp_path / "node").exists()

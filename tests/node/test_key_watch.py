@@ -11,6 +11,7 @@ import pytest
 
 from node_agent.core import events
 from node_agent.exchange_keys import Attestation, ExchangeKey
+from node_agent.exchanges import binance
 from node_agent.exchanges.binance import PROFILE
 from node_agent.exchanges.permissions import Judgement, Rules, judge
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, KeyRefused, RealExchange
@@ -102,7 +103,9 @@ async def test_a_key_that_is_not_taken_ends_the_start(said: Any, word: str) -> N
     watched = Watched(Asked(said))
     with pytest.raises(KeyRejected, match=word):
         await watched.watch.admit()
-    assert watched.notes == []
+    (note,) = watched.notes
+    assert word in note["refused"]
+    assert "asked_at" not in note
     assert watched.pauses == []
 
 
@@ -120,12 +123,13 @@ async def test_a_running_node_is_told_once_a_day_what_its_key_may_do() -> None:
 
 
 async def test_a_key_of_which_nothing_is_told_for_an_hour_is_as_good_as_a_bad_one() -> None:
-    watched = Watched(Asked(AWAY))
-    first, second = await watched.days(1)
+    watched = Watched(Asked(*[AWAY] * 31, HARMLESS))
+    first, second, third = await watched.days(1)
     assert first is None
     assert second is not None
     assert "does not say" in second
-    assert sum(watched.pauses) - 2 * DAY == 3600.0
+    assert third is None  # as soon as it says, and not a day later
+    assert sum(watched.pauses) - 2 * DAY == 3720.0
 
 
 async def test_a_short_silence_changes_nothing() -> None:
@@ -158,3 +162,11 @@ async def test_the_judgement_fails_closed() -> None:
     assert judge(rules, {"trade": True, "withdraw": True}).forbidden == ("withdraw",)
     assert judge(rules, {"trade": True, "new": False}).unknown == ("new",)
     assert judge(rules, {"read": True}).missing == ("trade",)
+
+
+async def test_binance_has_to_tell_of_each_permission_that_takes_money_out() -> None:
+    off = dict.fromkeys(("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer"), False)
+    assert binance._permissions({**HARMLESS, **off})
+    for name in off:
+        with pytest.raises(ValueError, match="none"):
+            binance._permissions({key: value for key, value in {**HARMLESS, **off}.items() if key != name})

@@ -8,7 +8,9 @@ import pty
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ import pytest
 from node_agent.exchange_keys import kept
 from node_agent.vault import Vault, VaultKey
 from tests.binance.process import KEY, SECRET, BinanceProcess
-from tests.live import live_node
+from tests.coinbase.case import CASE as COINBASE
+from tests.live import live_node, node_of
 from tests.support import NodeDir, NodeProcess, node_agent, until
+from tests.venue.process import VenueProcess
 
 ORDERS = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades")
 
@@ -107,6 +111,31 @@ def test_a_prompt_takes_the_key_and_does_not_show_the_secret(node: NodeDir) -> N
     assert not none_kept(node)
 
 
+def test_a_pasted_block_is_taken_whole_and_nothing_of_what_was_pasted_goes_to_the_shell(tmp_path: Path) -> None:
+    with VenueProcess.of("coinbase", COINBASE.key, *COINBASE.options) as coinbase:
+        node = node_of(tmp_path, COINBASE, coinbase.url)
+        command = f"{sys.executable} -m node_agent keys add coinbase --data-dir {node.path}"
+        for secret, word in ((COINBASE.key["secret"], "is in the vault"), ("no\nkey\nof\ntheirs\n", "is none")):
+            ours, theirs = pty.openpty()
+            shell = ["sh", "-c", f"{command}; echo left:; timeout 2 cat"]
+            with subprocess.Popen(shell, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as running:
+                os.close(theirs)
+                _until(ours, "API key name")
+                os.write(ours, f"{COINBASE.key['key']}\n".encode())
+                _until(ours, "private key")
+                for line in secret.splitlines(keepends=True):
+                    time.sleep(0.05)
+                    os.write(ours, line.encode())
+                assert word in _until(ours, "left:")
+                left = b""
+                with suppress(OSError):  # the end of the shell
+                    while select.select([ours], [], [], 3)[0]:
+                        left += os.read(ours, 4096)
+                running.wait(30)
+            os.close(ours)
+            assert not any(line in left.decode() for line in secret.split()), left
+
+
 def _until(terminal: int, words: str) -> str:
     shown = ""
     while words not in shown:
@@ -116,8 +145,10 @@ def _until(terminal: int, words: str) -> str:
 
 
 def test_no_argument_takes_a_key(node: NodeDir) -> None:
-    done = keys(node, "add", "binance", KEY)
-    assert done.returncode == 2
+    for words in (("binance", KEY), (KEY,), (KEY, "binance")):
+        done = keys(node, "add", *words)
+        assert done.returncode == 2
+        assert KEY not in done.stdout + done.stderr
     assert none_kept(node)
     assert "--key" not in keys(node, "add", "--help").stdout
 
@@ -167,6 +198,8 @@ def test_a_key_that_the_exchange_does_not_know_is_not_taken(node: NodeDir, file:
         ('{"key": 1}', "is not JSON with the parts"),
         ('{"key": "short", "secret": "x"}', "64 letters and digits"),
         (json.dumps({"key": KEY}), "its secret key is missing"),
+        ("[" * 60000, "is not JSON"),
+        ('{"a":' * 10000, "is not JSON"),
         (json.dumps({"key": KEY, "secret": SECRET + "!"}), "64 letters and digits"),
     ],
 )
@@ -177,6 +210,31 @@ def test_what_is_no_key_is_told_without_repeating_it(node: NodeDir, file: Path, 
     assert said in done.stderr
     assert KEY not in done.stderr
     assert SECRET not in done.stderr
+
+
+def test_a_file_may_have_more_in_it_and_a_mark_before_it(node: NodeDir, file: Path) -> None:
+    file.write_text("\ufeff" + json.dumps({"key": KEY, "secret": SECRET, "version": 1, "scopes": ["trade"]}))
+    done = keys(node, "add", "binance", "--file", str(file))
+    assert done.returncode == 0, done.stderr
+    file.chmod(0o644)
+    assert "others on this machine may read it" in keys(node, "add", "binance", "--file", str(file)).stdout
+
+
+def test_a_secret_that_is_given_for_a_files_name_is_not_shown(node: NodeDir) -> None:
+    done = keys(node, "add", "binance", "--environment", NODE_EXCHANGE_KEY=KEY, NODE_EXCHANGE_SECRET_FILE=SECRET)
+    assert done.returncode == 2
+    assert "NODE_EXCHANGE_SECRET_FILE names no file" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_a_files_name_of_a_key_goes_before_a_later_one(tmp_path: Path) -> None:
+    told = {**COINBASE.key}
+    with VenueProcess.of("coinbase", COINBASE.key, *COINBASE.options) as coinbase:
+        node = node_of(tmp_path, COINBASE, coinbase.url)
+        path = tmp_path / "cdp.json"
+        path.write_text(json.dumps({"id": "x", "name": told["key"], "privateKey": told["secret"]}))
+        done = keys(node, "add", "coinbase", "--file", str(path))
+        assert done.returncode == 0, done.stderr
 
 
 def test_where_there_is_nobody_to_ask_the_ways_to_give_a_key_are_named(node: NodeDir) -> None:
@@ -204,6 +262,36 @@ def test_the_owners_word_is_kept_with_name_and_time(node: NodeDir, file: Path) -
     done = keys(node, "add", "cryptocom", "--file", str(file), "--attest", "Ada Lovelace")
     assert done.returncode == 0, done.stderr
     assert "attested by Ada Lovelace at 2" in keys(node, "list").stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u200b\u200d",
+        "Ada\x1b[31m",
+        "Ada\nkraken  000000000000; Kraken is asked",
+        "Ada \u202eecalevoL",
+        "A" * 101,
+        "-",
+        "--x",
+    ],
+)
+def test_a_word_under_which_no_name_can_be_shown_is_none(node: NodeDir, file: Path, name: str) -> None:
+    file.write_text(json.dumps({"key": "k" * 22, "secret": "cxakp_" + "s" * 22}))
+    done = keys(node, "add", "cryptocom", "--file", str(file), f"--attest={name}")
+    assert done.returncode == 2
+    assert "takes your name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("exchange_name", "word"),
+    [("binance", "--attest=Ada"), ("binance", "--i-hold-the-wallet"), ("polymarket", "--attest=Ada")],
+)
+def test_a_word_that_changes_nothing_is_not_taken_in_silence(node: NodeDir, exchange_name: str, word: str) -> None:
+    done = keys(node, "add", exchange_name, word)
+    assert done.returncode == 2
+    assert word.partition("=")[0] in done.stderr
+    assert "leave" in done.stderr
 
 
 def test_a_key_that_is_removed_is_gone(node: NodeDir, file: Path) -> None:
@@ -254,3 +342,18 @@ def test_status_shows_the_key_and_how_it_is_known_to_be_harmless(node: NodeDir, 
     told = node_agent("status", "--data-dir", node.path).stdout
     assert "the exchange said at 2" in told
     assert "restrict the key to the address" in told
+
+
+def test_status_says_of_the_key_what_was_last_said_of_it(node: NodeDir, exchange: BinanceProcess, file: Path) -> None:
+    def shown() -> str:
+        lines = node_agent("status", "--data-dir", node.path).stdout.splitlines()
+        return next((line for line in lines if line.startswith("key ")), "")
+
+    assert keys(node, "add", "binance", "--file", str(file)).returncode == 0
+    assert "that it cannot withdraw" in shown()  # before the first start, too
+    exchange.restrictions(enableWithdrawals=True)
+    assert node_agent("run", "--live", "--data-dir", node.path).returncode == 1
+    assert "cannot withdraw" not in shown()
+    assert "enableWithdrawals" in shown()
+    assert keys(node, "remove", "binance").returncode == 0
+    assert shown() == ""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
+from node_agent import cli, redaction
+from node_agent.exchanges.catalogue import EXCHANGES, profile_of
 from tests.node.secrets_written import PEM, encoded, lines, spelled
 
 PLAIN = "canary/with+some=%25 marks & 'quotes'"
@@ -259,3 +263,25 @@ def test_output_is_what_it_was_where_there_is_no_secret() -> None:
 def test_bytes_do_not_go_past() -> None:
     done = said(WATCHED + "print(hasattr(sys.stdout, 'buffer'), hasattr(sys.stderr, 'buffer'))", PLAIN)
     assert done.stdout == "False False\n"
+
+
+def _helps() -> Iterator[str]:
+    def of(command: click.Command, name: str) -> Iterator[str]:
+        context = click.Context(command, info_name=name)
+        yield command.get_help(context)
+        if isinstance(command, click.Group):
+            for each in command.list_commands(context):
+                found = command.get_command(context, each)
+                assert found is not None
+                yield from of(found, each)
+
+    yield from of(cli._group, "node-agent")
+
+
+def test_what_we_say_ourselves_is_not_taken_for_a_secret() -> None:
+    words = list(_helps())
+    for profile in map(profile_of, EXCHANGES):
+        words.append(profile.switch_off)
+        words += [f"its {each.label} is none: {profile.title} gives {each.looks}" for each in profile.credentials]
+    for each in words:
+        assert redaction.redacted(each) == each
