@@ -27,6 +27,7 @@ class Turns:
         """`patience`: how many seconds a request waits. `banned_until`: what an earlier process was told last."""
         self._name = name
         self._patience = patience
+        self._reading = asyncio.Lock()
         self.limiter = Limiter(limits, time.time())
         if banned_until is not None and banned_until.timestamp() - time.time() <= _LONGEST_BAN_SECONDS:
             self.limiter.ban(banned_until.timestamp())
@@ -41,7 +42,17 @@ class Turns:
         }
 
     async def wait(self, weight: float, *, orders: int = 0, urgent: bool) -> None:
-        """Return when a request may go; then it counts. Raises RateLimited when that is too long."""
+        """Return when a request may go; then it counts. Raises RateLimited when that is too long.
+
+        Reads go in the order in which they came, or cheap ones would leave nothing for the others.
+        """
+        if urgent:
+            await self._wait(weight, orders=orders, urgent=True)
+            return
+        async with self._reading:
+            await self._wait(weight, orders=orders, urgent=False)
+
+    async def _wait(self, weight: float, *, orders: int, urgent: bool) -> None:
         patience = self._patience
         while True:
             now = time.time()
