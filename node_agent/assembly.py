@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from node_agent import exchange_keys, fingerprint, redaction
+from node_agent import at_rest, exchange_keys, facts, fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
 from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
 from node_agent.control import Control, StopWish
@@ -98,7 +98,7 @@ async def run_node(
                 exchange,
                 catalogue.profile_of(config.exchange.name),
                 key,
-                note=lambda facts: journal.put_fact("exchange_key", facts),
+                note=lambda known: journal.put_fact("exchange_key", known),
                 deliver=lambda event: runner.deliver(event),  # noqa: PLW0108  (it is made below)
                 clock=own_time,
             )
@@ -141,7 +141,10 @@ async def run_node(
 def _see_that_its_books_are_of(config: Config, data_dir: Path, journal: Journal) -> None:
     """Positions and orders of play money are not those of a real account, nor one exchange's another's."""
     node = journal.fact("node")
-    if node is None or (node["mode"], node["exchange"]) == (config.node.mode, config.exchange.name):
+    if node is None:
+        return
+    if (node["mode"], node["exchange"]) == (config.node.mode, config.exchange.name):
+        _see_that_nothing_is_left_of_another_symbol(config, data_dir, journal)
         return
     if not journal.has_orders():
         return
@@ -151,6 +154,20 @@ def _see_that_its_books_are_of(config: Config, data_dir: Path, journal: Journal)
         f'put mode = "{node["mode"]}" and name = "{node["exchange"]}" back to go on with it, or to stop it',
         "for another account make a new node in another directory: `node-agent init`",
     )
+
+
+def _see_that_nothing_is_left_of_another_symbol(config: Config, data_dir: Path, journal: Journal) -> None:
+    """An exchange is asked of one symbol alone: an order or a position of another would be left to itself."""
+    work = facts.of_work(at_rest.restored(journal))
+    left = {*work["positions"], *(order["symbol"] for order in work["orders"])} - {config.exchange.symbol}
+    if left:
+        before = min(left)
+        raise ConfigError(
+            f"this node has orders or a position of {before}, and {data_dir / CONFIG_FILE} says"
+            f" {config.exchange.symbol}: nobody would mind them",
+            f'put symbol = "{before}" back to go on with them, or to close them: `node-agent stop --flatten`',
+            "for another symbol meanwhile make a new node in another directory: `node-agent init`",
+        )
 
 
 def strategies_of(config: Config) -> tuple[Strategy, ...]:

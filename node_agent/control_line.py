@@ -78,7 +78,8 @@ def ask(data_dir: Path, request: Mapping[str, Any], *, within: float = _SILENCE_
             yield from _answers(line)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(
-            f"no node runs on {data_dir}", f"start it with `node-agent run --data-dir {data_dir}`"
+            f"no node runs on {data_dir}",
+            f"start it with `node-agent run --data-dir {data_dir}`, with --live on a real exchange",
         ) from None
     except (TimeoutError, BlockingIOError):  # the second: so many wait that the socket takes no more
         raise NoAnswer(f"the node does not answer: nothing was heard of it for {within:.0f} s") from None

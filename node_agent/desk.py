@@ -113,7 +113,8 @@ class Desk:
             markets = await self._asked(self._exchange.markets())
             if not isinstance(markets, _Failed):
                 return dict(markets)
-            _log.warning("the exchange tells no markets yet", reason=markets.reason)
+            hint = "if that goes on: is [exchange] symbol in config.toml right?"
+            _log.warning("the exchange tells no markets yet", reason=markets.reason, hint=hint)
             await pauses.next()
 
     async def lookup(self, order: Order) -> Lookup:

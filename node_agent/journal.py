@@ -171,8 +171,8 @@ class Journal:
         return bool(self._all("SELECT 1 FROM orders WHERE client_order_id = ?", client_order_id))
 
     def has_orders(self) -> bool:
-        """Whether there was ever an order."""
-        return bool(self._all("SELECT 1 FROM orders LIMIT 1"))
+        """Whether there was ever an order that the owner's limits did not refuse: those alone went to an exchange."""
+        return bool(self._all("SELECT 1 FROM orders WHERE ended <> 3 LIMIT 1"))
 
     def has_fill(self, fill: Fill) -> bool:
         """Whether this fill has been written down."""

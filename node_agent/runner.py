@@ -250,6 +250,7 @@ class Runner:
     def _begin(self, told: Iterable[CoreEvent]) -> None:
         """What the owner changed while the exchange was asked goes first: what it told may have orders sent again."""
         self._begun = True
+        self._journal.put_fact("run", {**(self._journal.fact("run") or {}), "begun": True})
         for news in self._news(self._clock()):
             if isinstance(news, events.PolicyRead):
                 self._policy, self._unreadable = news.policy, None

@@ -24,6 +24,9 @@ _CHECKS: Final = {
 def exchanges(as_json: bool) -> None:
     """Show where the node can trade, what a key there consists of, and how it is checked.
 
+    The parts of a key stand under these names in the file for `node-agent keys add --file`, and in capitals behind
+    NODE_EXCHANGE_ for --environment.
+
     What may be asked of an exchange at all is a list; everything else is refused before a byte is sent. How to make a
     key that can only trade: docs/exchanges.md.
     """
@@ -33,7 +36,9 @@ def exchanges(as_json: bool) -> None:
         return
     for each in told:
         click.echo(f"{each['name']:<12}{each['title']}")
-        click.echo(f"{'':<12}  key       {', '.join(each['parts'])}")
+        parts = (f'{label} as "{name}"' for name, label in each["named"].items())
+        click.echo(f"{'':<12}  key       {', '.join(parts)}")
+        click.echo(f"{'':<12}  limited   {each['limited_at']}")
         click.echo(f"{'':<12}  checked   {_CHECKS[each['check']]}")
         click.echo(
             f"{'':<12}  may ask   {each['endpoints']} endpoints, {each['acting']} of which place or cancel orders"
@@ -46,6 +51,8 @@ def _facts(profile: Profile) -> dict[str, Any]:
         "name": profile.name,
         "title": profile.title,
         "parts": [each.label for each in profile.credentials],
+        "named": {each.name: each.label for each in profile.credentials},
+        "limited_at": profile.switch_off,
         "check": profile.key_check,
         "endpoints": len(allowed),
         "acting": sum(each.acts for each in allowed),

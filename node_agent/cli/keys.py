@@ -18,9 +18,9 @@ import click
 from pydantic import SecretStr
 
 from node_agent import exchange_keys, redaction
-from node_agent.cli import hand, options
+from node_agent.cli import hand, options, words
 from node_agent.cli.errors import CliError, Exit
-from node_agent.config import VAULT_FILE, Config, load, vault_key
+from node_agent.config import CONFIG_FILE, VAULT_FILE, Config, load, vault_key
 from node_agent.exchange_keys import Attestation, ExchangeKey
 from node_agent.exchanges import catalogue
 from node_agent.exchanges.port import ExchangeError, KeyRefused, RealExchange
@@ -171,7 +171,10 @@ def remove(data_dir: Path, exchange: str) -> None:
             raise CliError(f"no key for {exchange} is in the vault")
         exchange_keys.forget(node.vault, exchange)
         _remember(node, exchange, None)
+        left = hand.left_by(data_dir) if node.config.exchange.name == exchange else None
     click.echo(f"the key for {exchange} is no more in the vault; revoke it at the exchange too")
+    if left is not None and (left["orders"] or left["positions"]):
+        click.echo(f"advice: {words.counted(left)} of this node's stay there: without a key it can close nothing")
 
 
 @keys.command()
@@ -191,16 +194,29 @@ def test(data_dir: Path, exchange: str, as_json: bool) -> None:
     if key is None:
         raise CliError(f"no key for {exchange} is in the vault", f"put one there: node-agent keys add {exchange}")
 
+    untold = ""
+
     async def asked(account: RealExchange) -> tuple[tuple[str, ...], dict[str, str]]:
+        nonlocal untold
         advice = await examine(account, profile) if profile.key_check is KeyCheck.ASKED else ()
-        return advice, {name: format_decimal(total) for name, total in (await account.balances()).items()}
+        try:
+            return advice, {name: format_decimal(total) for name, total in (await account.balances()).items()}
+        except ExchangeError as error:
+            if profile.key_check is not KeyCheck.ASKED or isinstance(error, KeyRefused):
+                raise
+            untold = str(error)  # of the key it has told, and that was the question
+            return advice, {}
 
     advice, balances = _with_exchange(_Node(data_dir, config, vault), key, asked)
     if as_json:
-        click.echo(json.dumps({**_facts(key), "advice": list(advice), "balances": balances}, indent=2))
+        told = {"advice": list(advice), "balances": None if untold else balances}
+        click.echo(json.dumps({**_facts(key), **told}, indent=2))
         return
     click.echo(f"{profile.title} takes the key {key.digest}{_known(profile, key)}")
-    click.echo(f"in the account: {', '.join(f'{name} {total}' for name, total in balances.items()) or 'nothing'}")
+    if untold:
+        click.echo(f"what is in the account it does not tell: {untold}{_about_the_symbol(config, exchange)}")
+    else:
+        click.echo(f"in the account: {', '.join(f'{name} {total}' for name, total in balances.items()) or 'nothing'}")
     for each in advice:
         click.echo(f"advice: {each}")
 
@@ -338,7 +354,7 @@ def _with_exchange(node: _Node, key: ExchangeKey, ask: Callable[[RealExchange], 
     except CannotTell as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.UNREACHABLE) from None
     except (ExchangeError, TimeoutError) as error:
-        said = str(error) or f"no answer within {_SECONDS:.0f} s"
+        said = (str(error) or f"no answer within {_SECONDS:.0f} s") + _about_the_symbol(node.config, key.exchange)
         raise CliError(f"{key.exchange} does not answer: {said}", exit_code=Exit.UNREACHABLE) from None
     except ValueError as error:
         raise CliError(f"cannot ask {key.exchange}: {error}", exit_code=Exit.USAGE) from None
@@ -359,6 +375,11 @@ async def _asked(config: Config, key: ExchangeKey, ask: Callable[[RealExchange],
             return await ask(account)
     finally:
         await account.close()
+
+
+def _about_the_symbol(config: Config, exchange: str) -> str:
+    ours = config.exchange.name == exchange
+    return f"; is symbol = {json.dumps(config.exchange.symbol)} in {CONFIG_FILE} right?" if ours else ""
 
 
 def _holder() -> str:

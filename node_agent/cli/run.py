@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from node_agent.assembly import run_node
-from node_agent.cli import options
+from node_agent.cli import hand, options, words
 from node_agent.cli.errors import CliError, Exit
 from node_agent.config import ConfigError
 from node_agent.journal import JournalError
@@ -41,7 +41,19 @@ def run(data_dir: Path, speed: float | None, live: bool) -> None:
         asyncio.run(run_node(data_dir, os.environ, speed=speed, live=live))
     except (ConfigError, VaultError) as error:
         raise CliError(error.message, *error.hints, exit_code=Exit.USAGE) from error
-    except (JournalError, KeyRejected, LockError, NodeFailed) as error:
+    except KeyRejected as error:
+        raise CliError(error.message, *error.hints, *_about_what_is_open(data_dir)) from error
+    except (JournalError, LockError, NodeFailed) as error:
         raise CliError(error.message, *error.hints) from error
     except NotRegistered as error:
         raise CliError(str(error), "register it again with `node-agent register --replace`") from error
+
+
+def _about_what_is_open(data_dir: Path) -> tuple[str, ...]:
+    left = hand.left_by(data_dir)
+    if not left["orders"] and not left["positions"]:
+        return ()
+    return (
+        f"still open at the exchange: {words.counted(left)}; `node-agent stop --cancel-open`, or --flatten, ends that"
+        " with this key too, where the exchange takes it",
+    )

@@ -55,6 +55,7 @@ def _told(data_dir: Path, journal: Journal) -> dict[str, Any]:
         "clock_offset": journal.fact("clock_offset"),
         "running": running,
         "started_at": (journal.fact("run") or {}).get("started_at"),
+        "begun": running and (journal.fact("run") or {}).get("begun", False),
         "version": node.get("version"),
         "mode": node.get("mode"),
         "exchange": node.get("exchange"),
@@ -114,7 +115,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("node", told["node_id"] or "not registered"),
         ("server", server),
         ("last sync", f"{told['last_sync_at'] or 'never'}, clock {told['clock_offset'] or 0:+d} s"),
-        ("running", "yes" if told["running"] else "no"),
+        ("running", _running(told)),
         ("trading", f"{told['trading']} ({reasons})" if reasons else "active"),
         ("mode", f"{told['mode'] or '-'} on {told['exchange'] or '-'}"),
         *([("exchange", _line_to_exchange(told["line_to_exchange"]))] if told["line_to_exchange"] else []),
@@ -128,6 +129,12 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("reports", f"{events['last_seq']} made, {events['acknowledged']} stored, {events['pending']} to be sent"),
         ("limits", (told["limits_digest"] or "-")[:16]),
     ]
+
+
+def _running(told: dict[str, Any]) -> str:
+    if told["running"] and not told["begun"]:
+        return "yes, but it trades nothing before its exchange tells how things stand: see its log"
+    return "yes" if told["running"] else "no"
 
 
 def _line_to_exchange(told: dict[str, Any]) -> str:

@@ -357,3 +357,19 @@ def test_status_says_of_the_key_what_was_last_said_of_it(node: NodeDir, exchange
     assert "enableWithdrawals" in shown()
     assert keys(node, "remove", "binance").returncode == 0
     assert shown() == ""
+
+
+def test_whoever_refuses_a_key_or_takes_it_out_says_what_is_left_open(
+    node: NodeDir, exchange: BinanceProcess, file: Path
+) -> None:
+    assert keys(node, "add", "binance", "--file", str(file)).returncode == 0
+    with NodeProcess(node, "--live") as running:
+        until(lambda: node.status()["prices"] or None, "a price")
+        rests = ("--symbol", "BTC/USDT", "--side", "buy", "--type", "limit", "--amount", "0.01", "--price", "30000")
+        done = node_agent("orders", "place", *rests, "--data-dir", node.path)
+        assert done.returncode == 0, done.stderr
+        running.stop()
+    exchange.restrictions(enableWithdrawals=True)
+    done = node_agent("run", "--live", "--data-dir", node.path)
+    assert "still open at the exchange: 1 order" in done.stderr
+    assert "1 order" in keys(node, "remove", "binance").stdout

@@ -335,11 +335,27 @@ def test_to_stop_needs_no_limits(node: NodeDir) -> None:
     assert sorted(rules(node)) == ["policy_unreadable", "stopped_by_owner"]
 
 
+def test_a_position_is_not_left_to_itself_by_another_symbol(node: NodeDir) -> None:
+    with running(node):
+        facts(node, "orders", "place", *MARKET)
+    config = node.path / "config.toml"
+    config.write_text(config.read_text().replace("BTC/USD", "ETH/USD"))
+    for command in (("run",), ("stop", "--flatten", "--wait", "1")):
+        assert "a position of BTC/USD" in told(node_agent(*command, "--data-dir", node.path), 2)
+    config.write_text(config.read_text().replace("ETH/USD", "BTC/USD"))
+    does(node, "stop", "--flatten")
+
+
 @pytest.mark.parametrize("traded", [True, False])
 def test_the_books_of_play_money_do_not_go_on_at_an_exchange(node: NodeDir, traded: bool) -> None:
     with running(node):
         if traded:
             facts(node, "orders", "place", *MARKET)
+        else:  # what the limits refused was never at an exchange
+            assert (
+                "refused by"
+                in node_agent("orders", "place", *MARKET, "--exchange", "x", "--data-dir", node.path).stderr
+            )
     config = node.path / "config.toml"
     text = config.read_text().replace('mode = "paper"', 'mode = "live"').replace('name = "paper"', 'name = "binance"')
     config.write_text(
