@@ -6,6 +6,7 @@ So `--help` and `--version` are quick, and a command pays only for what it uses.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from importlib import import_module
@@ -61,6 +62,8 @@ def _group() -> None:
 def main() -> None:
     """Run one command and exit as `cli/errors.py` says."""
     watch_output()
+    # A core dump would hold every key that the process has, and most commands open the vault.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # What ends in order at Ctrl-C does so at SIGTERM, and a shell's background jobs, which it has ignore SIGINT, do
     # too; `run` has handlers of its own once it trades.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -40,6 +40,7 @@ def exchanges(as_json: bool) -> None:
         click.echo(f"{'':<12}  key       {', '.join(parts)}")
         click.echo(f"{'':<12}  limited   {each['limited_at']}")
         click.echo(f"{'':<12}  checked   {_CHECKS[each['check']]}")
+        click.echo(f"{'':<12}  takes     {', '.join(each['order_types'])} orders")
         click.echo(
             f"{'':<12}  may ask   {each['endpoints']} endpoints, {each['acting']} of which place or cancel orders"
         )
@@ -54,6 +55,7 @@ def _facts(profile: Profile) -> dict[str, Any]:
         "named": {each.name: each.label for each in profile.credentials},
         "limited_at": profile.switch_off,
         "check": profile.key_check,
+        "order_types": list(profile.order_types),
         "endpoints": len(allowed),
         "acting": sum(each.acts for each in allowed),
         "hosts": sorted({each.host for each in allowed}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 from pathlib import Path
 
 import click
@@ -35,8 +34,6 @@ def run(data_dir: Path, speed: float | None, live: bool) -> None:
 
     Runs with or without a server: what there is to report is kept until the server has it.
     """
-    # A core dump would hold every key that the process has.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         asyncio.run(run_node(data_dir, os.environ, speed=speed, live=live))
     except (ConfigError, VaultError) as error:

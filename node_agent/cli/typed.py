@@ -27,9 +27,10 @@ def hidden(question: str) -> str:
     silent[_ECHO] &= ~termios.ECHO
     answer = ""
     while not answer:
-        click.echo(f"{question}: ", nl=False, err=True)
         try:
+            # Before it is asked for: what is typed when the question shows is the answer, and not to be flushed away.
             termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
+            click.echo(f"{question}: ", nl=False, err=True)
             answer = _lines()
             _leave_nothing_of_it(terminal)
         finally:

@@ -65,6 +65,20 @@ def _pem(text: str) -> str:
     return "\n".join([_BEGIN, *lines, _END, ""])
 
 
+def _signs(text: str) -> bool:
+    from cryptography.hazmat.primitives.asymmetric.ec import (  # noqa: PLC0415  (a profile needs none of it)
+        SECP256R1,
+        EllipticCurvePrivateKey,
+    )
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_private_key(text.encode(), password=None)
+    except ValueError:
+        return False
+    return isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
+
+
 _NOT_ED25519: Final = (
     "its trading takes no Ed25519 key: make one whose signature algorithm, under Advanced Settings, is ECDSA"
 )
@@ -95,12 +109,14 @@ PROFILE: Final = Profile(
             f"a block of lines from BEGIN EC PRIVATE KEY to END EC PRIVATE KEY; {_NOT_ED25519}",
             also=("privateKey",),
             tidy=_pem,
+            signs=_signs,
         ),
     ),
     key_check=KeyCheck.ASKED,
     switch_off="portal.cdp.coinbase.com, API keys, Secret API Keys, the key's API restrictions",
     rules=_RULES,
     example_symbol="BTC/USD",
+    order_types=("market", "limit"),
 )
 
 _TOKEN_GOOD_FOR: Final = timedelta(seconds=120)

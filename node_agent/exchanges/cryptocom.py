@@ -41,6 +41,7 @@ PROFILE: Final = Profile(
     key_check=KeyCheck.ATTESTED,
     switch_off="crypto.com/exchange, User Center, API",
     example_symbol="BTC/USD",
+    order_types=("market", "limit"),
 )
 
 _CREATE: Final = "v1PrivatePostPrivateCreateOrder"

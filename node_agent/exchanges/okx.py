@@ -58,6 +58,7 @@ PROFILE: Final = Profile(
     switch_off="okx.com, your profile, API and connections, Edit",
     rules=_RULES,
     example_symbol="BTC/USDT",
+    order_types=("market", "limit"),
 )
 
 _EXPIRES: Final = timedelta(seconds=30)

@@ -22,6 +22,8 @@ NAME: Final = "polymarket"
 
 _KINDS: Final = {"eoa": 0, "proxy": 1, "safe": 2, "deposit": 3}
 """Wallets, by how their orders are signed."""
+_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1: private keys are below it."""
 _SYMBOL: Final = re.compile(rf"[0-9]{{1,78}}/{QUOTE}", re.ASCII)
 
 PROFILE: Final = Profile(
@@ -35,6 +37,7 @@ PROFILE: Final = Profile(
             "64 hex digits",
             also=("privateKey", "private_key"),
             tidy=lambda text: text.strip().lower().removeprefix("0x"),
+            signs=lambda text: 0 < int(text, 16) < _ORDER,
         ),
         Credential(
             "wallet",
@@ -57,6 +60,7 @@ PROFILE: Final = Profile(
     switch_off="nowhere: the key is the wallet (session keys, which can only trade, are not taken yet), so keep no more"
     " in it than you can lose",
     example_symbol=f"71321045679252212594626385532706912750332728571942532289631379312455583992563/{QUOTE}",
+    order_types=("market", "limit"),
     names_a_symbol_each=True,
 )
 

@@ -42,6 +42,8 @@ class Credential:
     """Whether it is typed without being shown."""
     tidy: Callable[[str], str] = str.strip
     """Takes off what copying it brought along."""
+    signs: Callable[[str], bool] = lambda _text: True
+    """Whether what looks like one is one: a part that was cut off, or has a wrong letter, may look right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Profile:
     rules: Rules | None = None
     """How permissions are judged; for keys that are ASKED about."""
     example_symbol: str = "BTC/USD"
+    order_types: tuple[str, ...] = ("market", "limit", "stop")
+    """What kinds of orders it takes, as its conduct has it."""
     names_a_symbol_each: bool = False
     """Whether there is no symbol that most would trade: its owner has to name one."""
 

@@ -384,6 +384,11 @@ async def test_c30_what_the_key_may_do_is_told_where_the_exchange_tells_it(bench
     assert judge(profile.rules, told).accepted
 
 
+async def test_what_is_told_of_its_orders_is_what_it_takes(bench: Bench) -> None:
+    taken = {str(each) for each in bench.exchange.conduct.order_types}
+    assert set(profile_of(bench.case.name).order_types) == taken
+
+
 async def test_c31_a_key_that_can_take_money_out_is_refused(bench: Bench) -> None:
     profile = profile_of(bench.case.name)
     if profile.key_check is not KeyCheck.ASKED:

@@ -237,6 +237,19 @@ def test_a_files_name_of_a_key_goes_before_a_later_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_a_key_that_looks_right_and_signs_nothing_is_told_before_anybody_is_asked(node: NodeDir, file: Path) -> None:
+    whole = COINBASE.key["secret"]
+    for exchange_name, parts, words in (
+        ("coinbase", {**COINBASE.key, "secret": whole.replace(whole[60:80], "A" * 20)}, ()),
+        ("coinbase", {**COINBASE.key, "secret": whole[:120] + "\n-----END EC PRIVATE KEY-----\n"}, ()),
+        ("polymarket", {"key": "0" * 64, "wallet": "0x" + "1" * 40, "kind": "eoa"}, ("--i-hold-the-wallet",)),
+    ):
+        file.write_text(json.dumps(parts))
+        done = keys(node, "add", exchange_name, "--file", str(file), *words)
+        assert done.returncode == 2, done.stderr
+        assert "nothing can be signed with it" in done.stderr
+
+
 def test_where_there_is_nobody_to_ask_the_ways_to_give_a_key_are_named(node: NodeDir) -> None:
     done = keys(node, "add", "binance")
     assert done.returncode == 2
