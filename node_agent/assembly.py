@@ -101,6 +101,7 @@ async def run_node(
                 note=lambda known: journal.put_fact("exchange_key", known),
                 deliver=lambda event: runner.deliver(event),  # noqa: PLW0108  (it is made below)
                 clock=own_time,
+                limited=lambda: runner.note_line(),  # noqa: PLW0108  (it is made below)
             )
         runner = Runner(
             journal=journal,

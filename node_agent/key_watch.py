@@ -82,11 +82,16 @@ class KeyWatch:
         note: Callable[[dict[str, Any]], None],
         deliver: Callable[[events.KeyJudged], None],
         clock: Callable[[], datetime],
+        limited: Callable[[], None] = lambda: None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`note` keeps what is known of the key, for `status`. `deliver` hands on what becomes of it while it runs."""
+        """`note` keeps what is known of the key, for `status`. `deliver` hands on what becomes of it while it runs.
+
+        `limited` is told when the exchange does not answer: it may want nothing of us for a while.
+        """
         self._exchange, self._profile, self._key = exchange, profile, key
         self._note, self._deliver, self._clock, self._pause = note, deliver, clock, pause
+        self._limited = limited
 
     async def admit(self) -> None:
         """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell."""
@@ -105,6 +110,7 @@ class KeyWatch:
             try:
                 self._passed(await examine(self._exchange, self._profile))
             except CannotTell as error:
+                self._limited()
                 _log.warning("nothing is traded before the exchange says what the key may do", reason=error.message)
                 await self._pause(_RETRIES[min(tries, len(_RETRIES) - 1)])
                 tries += 1
@@ -129,6 +135,7 @@ class KeyWatch:
                 self._refused(error)
                 return error.message
             except CannotTell as error:
+                self._limited()
                 tries += 1
                 if tries == _TRIES:
                     self._deliver(events.KeyJudged(self._clock(), error.message))

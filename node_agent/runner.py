@@ -122,7 +122,7 @@ class Runner:
         self._version = version
         self._mode = mode
         self._clock = clock
-        self._desk = Desk(exchange, deliver=self.deliver, clock=clock, limited=self._note_line)
+        self._desk = Desk(exchange, deliver=self.deliver, clock=clock, limited=self.note_line)
         self._uplink: UplinkPort | None = None
         self._state: State = journal.restore()
         self._queue: asyncio.Queue[CoreEvent | _Asked | Exception] = asyncio.Queue()
@@ -323,7 +323,7 @@ class Runner:
                 self._step(replace(before, at=event.at))
         if isinstance(event, events.ClockCompared):
             self._ahead = event.ahead
-            self._note_line()
+            self.note_line()
         state, wanted = step(self._state, event)
         for effect in wanted:
             self._carry_out(effect)
@@ -335,7 +335,7 @@ class Runner:
         if isinstance(event, events.CandleClosed):
             self._take_early()
 
-    def _note_line(self) -> None:
+    def note_line(self) -> None:
         """Write down how it is with the exchange, a ban above all: the next process has to keep it too."""
         self._journal.put_fact("line_to_exchange", {"ahead": self._ahead, **self._desk.rate_limits})
 

@@ -226,7 +226,7 @@ async def test_a_key_that_is_refused_is_told_and_halts_until_it_is_taken_again(
     """freqtrade/freqtrade#6783: a key that had run out after 90 days was a line in a log; found days later, a position
     stood at -89% under a stop of 25%.
     """
-    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    monkeypatch.setattr("tests.node.shop.Shop.survey_every", 0.02)
     shop = Locked(tmp_path / SHOP_FILE, [PRICE])
     async with life(tmp_path, shop) as node:
         shop.key_is_good = False
@@ -253,7 +253,7 @@ async def test_a_key_that_may_read_alone_halts_at_its_first_order_until_the_owne
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """freqtrade/freqtrade#6783, the other way round: reading goes on, so nothing but an order would show it."""
-    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    monkeypatch.setattr("tests.node.shop.Shop.survey_every", 0.02)
     shop = ReadOnly(tmp_path / SHOP_FILE, [PRICE])
     async with life(tmp_path, shop) as node:
         node.order("a")

@@ -158,7 +158,7 @@ async def test_an_order_that_the_exchange_raised_from_the_dead_is_cancelled_at_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """hummingbot/hummingbot#3374, by the real loop: the exchange said cancelled, and has it open all the same."""
-    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    monkeypatch.setattr("tests.node.shop.Shop.survey_every", 0.02)
     async with life(tmp_path) as node:
         node.order("a", type="limit", price="39000")
         await node.until("order.open")

@@ -57,7 +57,7 @@ async def test_orders_of_another_bot_are_seen_shown_and_left_alone(
     """freqtrade/freqtrade#9782: neither bot knew that there was another one. hummingbot/hummingbot#3225: `stop` of one
     bot cancelled the orders of all bots on the account.
     """
-    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    monkeypatch.setattr("tests.node.shop.Shop.survey_every", 0.02)
     async with life(tmp_path) as node:
         node.shop._trade(THEIRS)
         note = await node.until("node.note")
@@ -82,7 +82,7 @@ async def test_orders_of_another_bot_count_into_the_owners_limits(
     tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """freqtrade/freqtrade#9782: 0.02 of another bot's at 40000 are 800 of the owner's 1000; our 400 are too much."""
-    monkeypatch.setattr("node_agent.desk._SURVEY_SECONDS", 0.02)
+    monkeypatch.setattr("tests.node.shop.Shop.survey_every", 0.02)
     changes: dict[str, Any] = {limit: D(1000)}
     async with life(tmp_path, policy=limits(**changes)) as node:
         node.shop._trade(THEIRS)

@@ -43,7 +43,7 @@ def test_an_order_that_the_exchange_lost_blocks_its_symbol_until_the_owner_gives
         assert place(live) != name
 
 
-AWAY = "tells no markets yet"
+AWAY = "nothing is traded before the exchange says"
 
 
 def test_a_ban_is_kept_by_a_node_that_is_killed_and_started_again(live: NodeDir, exchange: BinanceProcess) -> None:
