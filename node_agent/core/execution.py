@@ -186,7 +186,8 @@ def take_open_orders(turn: Turn, orders: Iterable[OpenOrder]) -> None:
     """Hold what is open on the account against our books: see strangers' orders, miss ours, end what should have ended.
 
     What is open there though it has ended here is cancelled when it is seen for the second time: at the first, its end
-    may only be newer than the list.
+    may only be newer than the list. So is what an exchange took a cancel for and still has: it only took note of it,
+    and that may have come to nothing.
     """
     found = survey(turn.state.orders, orders)
     for name in found.foreign.keys() - turn.state.foreign.keys():
@@ -194,9 +195,9 @@ def take_open_orders(turn: Turn, orders: Iterable[OpenOrder]) -> None:
     undead = {each.order.client_order_id: each.order.symbol for each in found.undead}
     seen = {name: turn.state.undead.get(name, 0) + 1 for name in undead}
     for name, symbol in undead.items():
-        if seen[name] == 2:
+        if seen[name] == 2 and turn.state.orders[name].ended:
             turn.note(f"order {name} has ended in our books and is open at the exchange: it is cancelled there")
-        if seen[name] > 1:
+        if seen[name] > 1 and (turn.state.orders[name].ended or not seen[name] & seen[name] - 1):
             turn.do(Cancel(name, symbol))
     if found.foreign != turn.state.foreign:
         turn.change(foreign=dict(found.foreign))

@@ -60,7 +60,7 @@ class Survey:
     missing: tuple[Order, ...]
     """Ours that should be open there, and are not: to be looked for."""
     undead: tuple[OpenOrder, ...]
-    """Ours that ended in our books, and are open there: to be cancelled."""
+    """Ours that ended in our books, or are to end, and are open there: to be cancelled."""
 
 
 def survey(orders: Mapping[str, Order], open_orders: Iterable[OpenOrder]) -> Survey:
@@ -74,7 +74,7 @@ def survey(orders: Mapping[str, Order], open_orders: Iterable[OpenOrder]) -> Sur
             foreign[each.order.exchange_order_id] = each
             continue
         seen.add(ours.client_order_id)
-        if ours.ended:
+        if ours.ended or ours.state is OrderState.CANCELLING:
             undead.append(each)
     missing = [order for name, order in orders.items() if order.state in _SHOULD_BE_OPEN and name not in seen]
     return Survey(foreign, tuple(missing), tuple(undead))

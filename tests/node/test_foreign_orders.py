@@ -206,3 +206,12 @@ def test_an_end_that_the_list_only_missed_is_no_matter() -> None:
     listed(node)
     assert listed(node, ours(entry)) == ()
     assert sent(tuple(node.done)) == [entry]
+
+
+def test_a_cancel_that_the_exchange_took_and_did_not_carry_out_is_sent_again(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    entry = resting(node, "a")
+    node.take(events.OwnerCancels(node.now, entry.client_order_id))
+    assert state_of(node, entry) is OrderState.CANCELLING
+    again = [cancelled(listed(node, ours(entry))) == [entry.client_order_id] for _ in range(8)]
+    assert again == [False, True, False, True, False, False, False, True]
