@@ -102,6 +102,7 @@ async def run_node(
                 deliver=lambda event: runner.deliver(event),  # noqa: PLW0108  (it is made below)
                 clock=own_time,
                 limited=lambda: runner.note_line(),  # noqa: PLW0108  (it is made below)
+                winding_up=lambda: runner.state.windup is not None or owner_files.stop_is_there,
             )
         runner = Runner(
             journal=journal,

@@ -66,6 +66,8 @@ class Desk:
         self._began = time.monotonic()
         self._lost: dict[str, float] = {}
         """When a request came to nothing certain, by client order id and by a clock that nobody sets."""
+        self._looking: set[str] = set()
+        """Orders that are being looked for, by client order id."""
 
     @property
     def name(self) -> str:
@@ -117,9 +119,17 @@ class Desk:
             _log.warning("the exchange tells no markets yet", reason=markets.reason, hint=hint)
             await pauses.next()
 
-    async def lookup(self, order: Order) -> Lookup:
-        """What the exchange says about an order."""
-        return await self._lookup(order.client_order_id, order.symbol)
+    async def lookups(self, orders: Iterable[Order], told: events.OpenOrdersTold | None) -> dict[str, Lookup]:
+        """What the exchange says about each order: it is asked alone for those that are not in what it `told` is open."""
+        listed = {} if told is None else {each.order.client_order_id: each.order for each in told.orders}
+        found = {}
+        for order in orders:
+            name = order.client_order_id
+            if told is not None and name in listed:
+                found[name] = Lookup(listed[name], asked_at=told.at)
+            else:
+                found[name] = await self._lookup(name, order.symbol)
+        return found
 
     async def fills_since(self, at: datetime | None) -> tuple[Fill, ...]:
         """Fills since an exchange time; none when it does not answer, for what is missing will be asked for again."""
@@ -192,7 +202,13 @@ class Desk:
             self._deliver(events.OrderTold(at, answer))
 
     async def _look_for(self, client_order_id: str, symbol: str) -> None:
-        lookup = await self._lookup(client_order_id, symbol)
+        if client_order_id in self._looking:
+            return  # one answer serves all who ask before it comes: it tells when it was asked for
+        self._looking.add(client_order_id)
+        try:
+            lookup = await self._lookup(client_order_id, symbol)
+        finally:
+            self._looking.discard(client_order_id)
         self._deliver(events.LookedFor(self._clock(), client_order_id, lookup))
 
     async def _lookup(self, client_order_id: str, symbol: str) -> Lookup:
@@ -216,8 +232,8 @@ class Desk:
     async def _catch_up(self, orders: Iterable[Order], since: datetime | None) -> None:
         for fill in await self.fills_since(since):
             self._deliver(events.FillTold(self._clock(), fill))
-        for order in orders:
-            await self._look_for(order.client_order_id, order.symbol)
+        for name, lookup in (await self.lookups(orders, await self.open_orders())).items():
+            self._deliver(events.LookedFor(self._clock(), name, lookup))
 
     async def _asked(self, request: Awaitable[T], *, acting: bool = False) -> T | _Failed:
         try:

@@ -175,7 +175,9 @@ class Journal:
         return bool(self._all("SELECT 1 FROM orders WHERE ended <> 3 LIMIT 1"))
 
     def has_fill(self, fill: Fill) -> bool:
-        """Whether this fill has been written down."""
+        """Whether this fill has been written down; where it is not told whose it is, whether it has as anybody's."""
+        if not fill.client_order_id:
+            return bool(self._all("SELECT 1 FROM fills WHERE trade_id = ? LIMIT 1", fill.trade_id))
         rows = self._all(
             "SELECT 1 FROM fills WHERE client_order_id = ? AND trade_id = ?", fill.client_order_id, fill.trade_id
         )

@@ -26,6 +26,8 @@ _RETRIES: Final = (1.0, 5.0, 30.0, 120.0)
 """Seconds between tries while the exchange does not tell; the last one again and again."""
 _TRIES: Final = 30
 """How often a running node asks, over an hour, before a key of which it cannot be told is as good as a bad one."""
+_LOOKS_UP: Final = 1.0
+"""Seconds, at the most, until a start that waits notices that the owner wants it to wind up."""
 
 _log = structlog.get_logger("exchange")
 
@@ -83,25 +85,33 @@ class KeyWatch:
         deliver: Callable[[events.KeyJudged], None],
         clock: Callable[[], datetime],
         limited: Callable[[], None] = lambda: None,
+        winding_up: Callable[[], bool] = lambda: False,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`note` keeps what is known of the key, for `status`. `deliver` hands on what becomes of it while it runs.
 
-        `limited` is told when the exchange does not answer: it may want nothing of us for a while.
+        `limited` is told when the exchange does not answer: it may want nothing of us for a while. `winding_up`: only
+        cancels and exits are wanted, which are whatever the key may do.
         """
         self._exchange, self._profile, self._key = exchange, profile, key
         self._note, self._deliver, self._clock, self._pause = note, deliver, clock, pause
-        self._limited = limited
+        self._limited, self._winding_up = limited, winding_up
+        self._admitted = asyncio.Event()
+        self._unanswered: str | None = None
 
     async def admit(self) -> None:
-        """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell."""
+        """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell.
+
+        Whoever winds up waits for no answer, and takes no new risk before there is one.
+        """
         try:
-            await self._admitted()
+            await self._admit()
         except KeyRejected as error:
             self._refused(error)
             raise
+        self._admitted.set()
 
-    async def _admitted(self) -> None:
+    async def _admit(self) -> None:
         if self._profile.key_check is not KeyCheck.ASKED:
             self._attested()
             return
@@ -112,14 +122,25 @@ class KeyWatch:
             except CannotTell as error:
                 self._limited()
                 _log.warning("nothing is traded before the exchange says what the key may do", reason=error.message)
-                await self._pause(_RETRIES[min(tries, len(_RETRIES) - 1)])
+                await self._pause_unless_winding_up(_RETRIES[min(tries, len(_RETRIES) - 1)])
                 tries += 1
+                if self._winding_up():
+                    self._unanswered = error.message
+                    return
             else:
                 return
 
+    async def _pause_unless_winding_up(self, seconds: float) -> None:
+        while seconds > 0 and not self._winding_up():
+            await self._pause(min(seconds, _LOOKS_UP))
+            seconds -= _LOOKS_UP
+
     async def run(self) -> None:
-        """Ask once a day, for ever."""
-        self._deliver(events.KeyJudged(self._clock(), None))
+        """Make up for what a start did not wait for; then ask once a day, for ever."""
+        await self._admitted.wait()
+        self._deliver(events.KeyJudged(self._clock(), self._unanswered))
+        if self._unanswered is not None:
+            self._deliver(events.KeyJudged(self._clock(), await self._flaw()))
         while True:
             await self._pause(_EVERY)
             if self._profile.key_check is KeyCheck.ASKED:

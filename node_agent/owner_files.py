@@ -35,6 +35,11 @@ class OwnerFiles:
             self._stop = stop
             yield events.StopFile(at, there=bool(stop), flatten=bool(stop) and self._says_flatten())
 
+    @property
+    def stop_is_there(self) -> bool:
+        """Whether a STOP is there now."""
+        return bool(self._look(STOP_FILE))
+
     def _read_policy(self, at: datetime) -> events.PolicyRead | events.PolicyUnreadable:
         try:
             return events.PolicyRead(at, load_policy(self._data_dir))

@@ -207,7 +207,7 @@ class Runner:
             self._take(events.CommandsArrived(missed, self._clock()))
         for item in held:
             self._take(self._of_now(item))
-        follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._journal.last_fill_at()))
+        follow = self._desk.follow(taken=self._queue.join, live=lambda: (self._live(), self._fills_wanted_since()))
         self._parts.watch("market stream", follow, may_end=True)
         self._parts.watch("survey of the account", self._desk.survey())
         self._tick()
@@ -269,12 +269,12 @@ class Runner:
         markets = await self._desk.markets()
         self._desk.know(
             (each.client_order_id, each.exchange_order_id)
-            for each in self._live()
+            for each in self._state.orders.values()  # fills of those that have ended are told again, too
             if each.exchange_order_id is not None
         )
-        lookups = {order.client_order_id: await self._desk.lookup(order) for order in self._live()}
-        fills = await self._desk.fills_since(self._journal.last_fill_at())
         open_orders = await self._desk.open_orders()
+        lookups = await self._desk.lookups(self._live(), open_orders)
+        fills = await self._desk.fills_since(self._fills_wanted_since())
         started = events.Started(
             at=self._clock(),
             version=self._version,
@@ -291,6 +291,14 @@ class Runner:
             server_ahead=timedelta(seconds=int(self._journal.fact("clock_offset") or 0)),
         )
         return [started] if open_orders is None else [started, open_orders]
+
+    def _fills_wanted_since(self) -> datetime | None:
+        """From the last fill on; before the first one from the first order on. None when that is not known."""
+        last = self._journal.last_fill_at()
+        if last is not None:
+            return last
+        placed = [order.market_at for order in self._state.orders.values()]
+        return min((at for at in placed if at is not None), default=self._clock()) if None not in placed else None
 
     def _of_now(self, item: CoreEvent | _Asked) -> CoreEvent | _Asked:
         """What waited for the exchange at a start: it is judged by the time that it is now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -14,6 +15,7 @@ from node_agent.core.market import Conduct, OrderRequest, OrderType, Side
 from node_agent.desk import Desk
 from node_agent.exchanges.port import ExchangeUnavailable, OutcomeUnknown, Update
 from tests.node.shop import Shop
+from tests.node.until import becomes
 from tests.node.values import candle
 
 pytestmark = pytest.mark.asyncio
@@ -76,6 +78,30 @@ async def test_what_an_earlier_process_sent_may_arrive_after_this_one_began(watc
         watch.now += seconds
         await desk.ask(LookFor(ORDER.client_order_id, ORDER.symbol))
         assert told[-1].lookup.unsure == unsure
+
+
+async def test_who_looks_for_an_order_that_is_being_looked_for_has_that_answer(watch: Watch) -> None:
+    """Thirty orders that end together are asked for once each, however often the account is surveyed meanwhile."""
+    told: list[Any] = []
+    asked: list[str] = []
+    answers = asyncio.Event()
+    shop = Late(":memory:", [])
+
+    async def slow(what: str) -> None:
+        asked.append(what)
+        await answers.wait()
+
+    shop.around = slow
+    desk = Desk(shop, deliver=told.append, clock=lambda: datetime.now(UTC))
+    look = LookFor(ORDER.client_order_id, ORDER.symbol)
+    first = asyncio.create_task(desk.ask(look))
+    await becomes(lambda: asked, "the first look")
+    await desk.ask(look)
+    answers.set()
+    await first
+    assert (asked, len(told)) == (["before find"], 1)
+    await desk.ask(look)
+    assert (asked, len(told)) == (["before find"] * 2, 2)
 
 
 class Breaking(Shop):

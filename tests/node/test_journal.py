@@ -111,6 +111,9 @@ def test_what_was_written_is_there_after_it_was_opened_again(path: Path) -> None
         state = journal.restore()
         assert journal.has_fill(fill(market, "t1", 40000))
         assert not journal.has_fill(fill(market, "t2", 40000))
+        # An exchange that names no client order id tells ours, after a restart, as anybody's.
+        assert journal.has_fill(replace(fill(market, "t1", 40000), client_order_id=""))
+        assert not journal.has_fill(replace(fill(market, "t2", 40000), client_order_id=""))
         assert journal.last_fill_at() == START
         assert [order.client_order_id for order in journal.open_orders()] == [limit.client_order_id]
         assert [event.seq for event in journal.pending_events()] == list(range(1, state.next_seq))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -44,7 +45,8 @@ class Watched:
         self.notes: list[dict[str, Any]] = []
         self.delivered: list[events.KeyJudged] = []
         self.pauses: list[float] = []
-        self.end_after = 0
+        self.end_after = math.inf
+        self.winds_up_after: float | None = None
         self.watch = KeyWatch(
             cast(RealExchange, exchange),
             profile,
@@ -52,17 +54,19 @@ class Watched:
             note=self.notes.append,
             deliver=self.delivered.append,
             clock=lambda: NOW,
+            winding_up=lambda: self.winds_up_after is not None and sum(self.pauses) >= self.winds_up_after,
             pause=self.pause,
         )
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
-        if self.pauses.count(DAY) > self.end_after > 0:
+        if self.pauses.count(DAY) > self.end_after:
             raise asyncio.CancelledError
 
     async def days(self, number: int) -> list[str | None]:
-        """What is delivered over so many days."""
+        """What is delivered over so many days, and from the start on."""
         self.end_after = number
+        await self.watch.admit()
         with pytest.raises(asyncio.CancelledError):
             await self.watch.run()
         return [each.flaw for each in self.delivered]
@@ -112,18 +116,39 @@ async def test_a_key_that_is_not_taken_ends_the_start(said: Any, word: str) -> N
 async def test_a_start_waits_as_long_as_the_exchange_does_not_tell() -> None:
     watched = Watched(Asked(AWAY, AWAY, AWAY, AWAY, AWAY, None, HARMLESS))
     await watched.watch.admit()
-    assert watched.pauses == [1.0, 5.0, 30.0, 120.0, 120.0, 120.0]
+    assert sum(watched.pauses) == 1 + 5 + 30 + 120 + 120 + 120
     assert len(watched.notes) == 1
+
+
+async def test_who_winds_up_does_not_wait_for_the_exchange_to_tell_and_takes_no_new_risk_before_it_does() -> None:
+    watched = Watched(Asked(AWAY, AWAY, AWAY, AWAY, AWAY, HARMLESS))
+    watched.winds_up_after = 8
+    first, then = await watched.days(0)
+    assert first is not None
+    assert "does not say" in first
+    assert then is None
+    assert watched.pauses[:9] == [1.0] * 8 + [120.0]  # 8 s into the second wait, and then as a node asks that runs
+    assert len(watched.notes) == 1
+
+
+async def test_nor_does_one_whose_key_turns_out_to_be_able_to_take_money_out() -> None:
+    watched = Watched(Asked(AWAY, {**HARMLESS, "enableWithdrawals": True}))
+    watched.winds_up_after = 0
+    unanswered, flaw = await watched.days(0)
+    assert unanswered is not None
+    assert flaw is not None
+    assert "enableWithdrawals" in flaw
+    assert "enableWithdrawals" in watched.notes[-1]["refused"]
 
 
 async def test_a_running_node_is_told_once_a_day_what_its_key_may_do() -> None:
     able = {**HARMLESS, "enableWithdrawals": True}
-    flaws = await Watched(Asked(HARMLESS, able, HARMLESS)).days(3)
+    flaws = await Watched(Asked(HARMLESS, HARMLESS, able, HARMLESS)).days(3)
     assert [None if flaw is None else "enableWithdrawals" in flaw for flaw in flaws] == [None, None, True, None]
 
 
 async def test_a_key_of_which_nothing_is_told_for_an_hour_is_as_good_as_a_bad_one() -> None:
-    watched = Watched(Asked(*[AWAY] * 31, HARMLESS))
+    watched = Watched(Asked(HARMLESS, *[AWAY] * 31, HARMLESS))
     first, second, third = await watched.days(1)
     assert first is None
     assert second is not None
@@ -133,7 +158,7 @@ async def test_a_key_of_which_nothing_is_told_for_an_hour_is_as_good_as_a_bad_on
 
 
 async def test_a_short_silence_changes_nothing() -> None:
-    assert await Watched(Asked(AWAY, AWAY, HARMLESS)).days(1) == [None, None]
+    assert await Watched(Asked(HARMLESS, AWAY, AWAY, HARMLESS)).days(1) == [None, None]
 
 
 async def test_where_it_cannot_be_asked_the_owners_word_is_needed_and_shown() -> None:

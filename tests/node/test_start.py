@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from node_agent.core import events
 from node_agent.core.events import CoreEvent
 from node_agent.core.ids import order_of_command
-from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, OrderRequest, OrderType, Side
+from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.policy import NOTHING, Policy
 from node_agent.exchanges.port import ExchangeUnavailable
@@ -24,7 +24,7 @@ from node_agent.owner_files import OwnerFiles
 from tests.node.bench import Bench
 from tests.node.kept import kept, resting
 from tests.node.until import becomes
-from tests.node.values import LIMITS, candle, fill, limits
+from tests.node.values import LIMITS, candle, fill, limits, place
 
 pytestmark = pytest.mark.asyncio
 
@@ -55,8 +55,9 @@ async def starting(
     candles: Sequence[Candle] = (candle(0, 40000),),
     news: Callable[[datetime], Iterable[CoreEvent]] = lambda at: (),
     policy: Policy = LIMITS,
+    made: type[Starting] = Starting,
 ) -> AsyncIterator[Starting]:
-    node = Starting(path, candles, policy, news)
+    node = made(path, candles, policy, news)
     task = asyncio.create_task(node.runner.run())
     try:
         yield node
@@ -261,3 +262,60 @@ async def test_a_slow_start_leaves_the_market_its_time_to_tell_a_price(
         await becomes(lambda: node.runner.state.markets, "the start")
         node.runner.deliver(events.CandleClosed(node.clock(), candle(0, 40000)))
         await becomes(lambda: "order.filled" in node.types, "the order")
+
+
+class Counted(Starting):
+    """A node of which it is written down what it asks the exchange at its start."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked: list[str] = []
+        self.since: list[datetime | None] = []
+        self.shop.fills_since = self._fills_since  # type: ignore[method-assign]
+
+    async def begins(self) -> None:
+        """The exchange comes back, and the node begins."""
+        before = self.types.count("node.started")
+        self.is_back.set()
+        await becomes(lambda: self.types.count("node.started") > before, "a start")
+
+    async def _away(self, what: str) -> None:
+        self.asked.append(what)
+        await super()._away(what)
+
+    async def _fills_since(self, at: datetime | None) -> Sequence[Fill]:
+        self.since.append(at)
+        return ()
+
+
+async def test_orders_that_are_told_to_be_open_are_not_asked_for_one_by_one(tmp_path: Path) -> None:
+    """Thirty questions before the first candle may be more than an exchange answers in a minute."""
+    node = kept(tmp_path)
+    requests = [resting(node, f"o{number}", amount="0.001") for number in range(3)]
+    node.order(place("lost", "buy", "0.001", type="limit", price="39000"))
+    node.journal.close()
+    async with starting(tmp_path, made=Counted) as begun:
+        assert isinstance(begun, Counted)
+        for request in requests:
+            await begun.shop.create_order(request)
+        begun.asked.clear()
+        await begun.begins()
+        assert begun.asked.count("before find") == 1
+        open_ = {order.client_order_id for order in begun.runner.state.live if order.state is OrderState.OPEN}
+        assert open_ == {request.client_order_id for request in requests}
+
+
+async def test_a_start_asks_for_fills_from_the_first_order_on_and_not_for_all_that_ever_were(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    async with starting(tmp_path, made=Counted) as first:
+        await first.begins()
+        assert isinstance(first, Counted)
+        assert first.since[0] is not None
+        assert first.since[0] >= before
+    node = kept(tmp_path)
+    resting(node, "first")
+    node.journal.close()
+    async with starting(tmp_path, made=Counted) as second:
+        await second.begins()
+        assert isinstance(second, Counted)
+        assert second.since[0] == node.state.market_at

@@ -19,6 +19,7 @@ from tests.system.conftest import register
 
 AWAY = {"drop_before": 1.0}
 """Every request about orders is dropped, before anything is done."""
+PERMISSIONS = "/sapi/v1/account/apiRestrictions"
 ORDER = ("--symbol", SYMBOL, "--side", "buy", "--exchange", "binance")
 
 
@@ -87,6 +88,28 @@ def test_flatten_closes_all_whatever_is_away(
     facts = live.status()
     assert [each["rule"] for each in facts["pauses"]] == ["stopped_by_owner"]
     assert facts["trading"] == "halted"
+
+
+@pytest.mark.parametrize("by", ["command", "file"])
+def test_flatten_closes_all_though_the_exchange_does_not_tell_what_the_key_may_do(
+    live: NodeDir, exchange: BinanceProcess, by: str
+) -> None:
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        process.process.kill()
+        process.process.wait()
+    exchange.faults({"what": "5xx_before", "method": "GET", "path": PERMISSIONS, "times": 1000})
+    with NodeProcess(live, "--live") as process:
+        until(lambda: "nothing is traded before" in process.log or None, "a start that waits")
+        if by == "command":
+            assert node_agent("stop", "--flatten", "--data-dir", live.path).returncode == 0
+            assert process.process.wait(WITHIN) == 0, process.log
+        else:
+            (live.path / "STOP").write_text("flatten\n")
+            until(lambda: abs(held_there(exchange)) < 0.0002 or None, "the exit")
+            until(lambda: "key_rejected" in [each["rule"] for each in live.status()["pauses"]] or None, "no new risk")
+    assert open_there(exchange) == []
+    assert abs(held_there(exchange)) < 0.0002, "no more than dust is left"
 
 
 def test_a_stopped_node_takes_no_new_risk_when_it_starts_again_until_its_owner_resumes(
