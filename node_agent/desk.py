@@ -120,7 +120,7 @@ class Desk:
             await pauses.next()
 
     async def lookups(self, orders: Iterable[Order], told: events.OpenOrdersTold | None) -> dict[str, Lookup]:
-        """What the exchange says about each order: it is asked alone for those that are not in what it `told` is open."""
+        """What the exchange says about each order: those that it `told` are open are not asked for one by one."""
         listed = {} if told is None else {each.order.client_order_id: each.order for each in told.orders}
         found = {}
         for order in orders:

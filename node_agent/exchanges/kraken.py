@@ -24,6 +24,7 @@ from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, Outcom
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
 from node_agent.exchanges.reading import market_of, milliseconds_of, open_order_of
 from node_agent.exchanges.spot import SpotExchange, legible
+from node_agent.exchanges.together import Together
 from node_agent.exchanges.traits import Meaning, Pace, Traits
 
 NAME: Final = "kraken"
@@ -274,6 +275,8 @@ class Kraken(SpotExchange):
     def __init__(self, line: Line, traits: Traits, opening: Opening) -> None:
         super().__init__(line, traits, symbol=opening.symbol, interval=opening.interval)
         self._good_for = timedelta(seconds=_good_for(opening.recv_window))
+        # Thirty orders that end together would use up what it answers in a minute.
+        self._together = Together(self._known_orders, most=_AT_ONCE)
 
     async def balances(self) -> Mapping[str, Decimal]:
         """Total of each currency, with what of it earns by itself; those of which there is nothing are left out."""
@@ -368,8 +371,21 @@ class Kraken(SpotExchange):
         return None
 
     async def _raw_order(self, exchange_order_id: str) -> Any:
-        (raw,) = await self._raw_orders([exchange_order_id])
+        raw = await self._together.one(exchange_order_id)
+        if raw is None:
+            raise NoSuchOrder(f"{self.name} has no order {exchange_order_id}")
         return raw
+
+    async def _known_orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, Any]:
+        """Those of these orders that there are: one that there is not spoils the question for the others."""
+        try:
+            return dict(zip(exchange_order_ids, await self._raw_orders(exchange_order_ids), strict=True))
+        except NoSuchOrder:
+            if len(exchange_order_ids) == 1:
+                return {}
+        half = len(exchange_order_ids) // 2
+        first = await self._known_orders(exchange_order_ids[:half])
+        return {**first, **await self._known_orders(exchange_order_ids[half:])}
 
     async def _raw_orders(self, exchange_order_ids: Sequence[str]) -> Sequence[Any]:
         def read(raw: Any) -> list[Any]:

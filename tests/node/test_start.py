@@ -43,6 +43,12 @@ class Starting(Bench):
         if what == "before markets":
             await self.is_back.wait()
 
+    async def begins(self) -> None:
+        """The exchange comes back, and the node begins."""
+        before = self.types.count("node.started")
+        self.is_back.set()
+        await becomes(lambda: self.types.count("node.started") > before, "a start")
+
     async def taken(self) -> None:
         """All that was delivered before was looked at."""
         await self.runner.settle(events.OwnerPaused(self.clock(), "so"))
@@ -272,12 +278,6 @@ class Counted(Starting):
         self.asked: list[str] = []
         self.since: list[datetime | None] = []
         self.shop.fills_since = self._fills_since  # type: ignore[method-assign]
-
-    async def begins(self) -> None:
-        """The exchange comes back, and the node begins."""
-        before = self.types.count("node.started")
-        self.is_back.set()
-        await becomes(lambda: self.types.count("node.started") > before, "a start")
 
     async def _away(self, what: str) -> None:
         self.asked.append(what)
