@@ -26,6 +26,7 @@ from node_agent.exchanges.port import (
     KeyRefused,
     OrderRefused,
     RateLimited,
+    TooSmall,
     Update,
 )
 
@@ -239,6 +240,8 @@ class Desk:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await request
+        except TooSmall as error:
+            return _Failed(Failure.TOO_SMALL, str(error))
         except OrderRefused as error:
             return _Failed(Failure.REFUSED, str(error))
         except KeyRefused as error:

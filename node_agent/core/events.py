@@ -24,6 +24,8 @@ class Failure(StrEnum):
 
     REFUSED = "refused"
     """It said no; the same again will not help."""
+    TOO_SMALL = "too_small"
+    """It said no to so small an order."""
     UNAVAILABLE = "unavailable"
     """It surely did nothing; the same may be asked again."""
     UNKNOWN = "unknown"

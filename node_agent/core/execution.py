@@ -105,8 +105,10 @@ def take_submit_failure(turn: Turn, event: SubmitFailed) -> None:
     order = turn.state.orders.get(event.client_order_id)
     if order is None or order.state is not OrderState.SUBMITTING or order.exchange_order_id is not None:
         return
-    if event.failure is Failure.REFUSED:
+    if event.failure in (Failure.REFUSED, Failure.TOO_SMALL):
         turn.move(order, Move.REJECTED, reason=event.reason)
+        if event.failure is Failure.TOO_SMALL:
+            _learn_least(turn, order)
     elif event.failure is Failure.UNKNOWN:
         _lose(turn, order, event.reason)
         turn.do(LookFor(order.client_order_id, order.symbol))
@@ -211,6 +213,15 @@ def _tell_foreign(turn: Turn, each: OpenOrder) -> None:
     price = "" if each.price is None else f" at {format_decimal(each.price)}"
     what = f"{each.side} {format_decimal(each.order.amount)} {each.order.symbol}{price}"
     turn.note(f"an order that this node did not place is open on the account, and is left alone: {what}")
+
+
+def _learn_least(turn: Turn, order: Order) -> None:
+    """The exchange takes more than this alone: some do not tell beforehand. What is left of a position may be dust."""
+    market = turn.state.markets.get(order.symbol)
+    if market is not None and order.amount >= market.minimum_amount:
+        market = replace(market, minimum_amount=order.amount + market.step_size)
+        turn.change(markets={**turn.state.markets, order.symbol: market})
+        turn.fact("markets", memory.markets(turn.state))
 
 
 def _there_after_all(turn: Turn, order: Order) -> Order:

@@ -79,7 +79,7 @@ _LIFETIMES: Final = {TimeInForce.GTC: "GOOD_TILL_CANCEL", TimeInForce.IOC: "IMME
 _REFUSED: Final = (
     *(202, 203, 206, 207, 208, 209, 210, 211, 213, 214, 215, 217, 218, 219, 220, 221, 222, 223, 224, 225, 226),
     *(227, 228, 229, 230, 301, 302, 303, 304, 305, 306, 308, 309, 310, 311, 312, 313, 314, 315, 318, 319, 320, 321),
-    *(325, 401, 406, 407, 408, 409, 410, 411, 412, 415, 501, 604, 605, 606, 1110, 10004, 10008, 10009, 30003, 30004),
+    *(325, 401, 406, 407, 408, 409, 410, 411, 412, 501, 604, 605, 606, 1110, 10004, 10008, 10009, 30003, 30004),
     *(30005, 30006, 30007, 30008, 30009, 30010, 30013, 30014, 30016, 30017, 30023, 30024, 30025, 40001, 40002, 40003),
     *(40004, 40005, 43005),
 )
@@ -91,6 +91,7 @@ _MEANINGS: Final = {
     **dict.fromkeys(("10006", "42901"), Meaning.TOO_MANY),
     **dict.fromkeys(("10007", "40102"), Meaning.CLOCK),
     "204": Meaning.DUPLICATE,
+    "415": Meaning.TOO_SMALL,  # it tells nowhere what is not
 }
 
 
@@ -117,7 +118,7 @@ TRAITS: Final = Traits(
     weight_per_cost=1,
     error_of=_error_of,
     meanings=_MEANINGS,
-    sure_at_500=frozenset((Meaning.REFUSED, Meaning.NO_SUCH_ORDER)),
+    sure_at_500=frozenset((Meaning.REFUSED, Meaning.TOO_SMALL, Meaning.NO_SUCH_ORDER)),
     duplicate_messages=frozenset(),
     new_id="client_oid",
     known_id="client_oid",

@@ -8,6 +8,7 @@ from node_agent.exchanges.port import (
     KeyRefused,
     OrderRefused,
     OutcomeUnknown,
+    TooSmall,
 )
 from node_agent.exchanges.traits import Meaning
 
@@ -30,6 +31,7 @@ class LineLost(ExchangeUnavailable):
 
 _BY_MEANING = {
     Meaning.REFUSED: OrderRefused,
+    Meaning.TOO_SMALL: TooSmall,
     Meaning.DUPLICATE: DuplicateOrder,
     Meaning.NO_SUCH_ORDER: NoSuchOrder,
     Meaning.CLOCK: ClockOff,

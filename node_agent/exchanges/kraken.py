@@ -103,14 +103,12 @@ _REFUSED: Final = (
     "EGeneral:Unknown method",
     "EOrder:Cannot open opposing position",
     "EOrder:Cannot open position",
-    "EOrder:Cost minimum not met",
     "EOrder:Insufficient funds",
     "EOrder:Insufficient margin",
     "EOrder:Invalid price",
     "EOrder:Margin allowance exceeded",
     "EOrder:Margin level too low",
     "EOrder:Margin position size exceeded",
-    "EOrder:Order minimum not met",
     "EOrder:Orders limit exceeded",
     "EOrder:Positions limit exceeded",
     "EOrder:Post only order",
@@ -130,6 +128,7 @@ _REFUSED: Final = (
 
 _MEANINGS: Final = {
     **dict.fromkeys(_REFUSED, Meaning.REFUSED),
+    **dict.fromkeys(("EOrder:Cost minimum not met", "EOrder:Order minimum not met"), Meaning.TOO_SMALL),
     "EGeneral:Invalid arguments:cl_ord_id not unique": Meaning.DUPLICATE,
     # The one of an id that never was, the other of an order that has ended.
     **dict.fromkeys(("EOrder:Invalid order", "EOrder:Unknown order"), Meaning.NO_SUCH_ORDER),

@@ -28,6 +28,10 @@ class OrderRefused(ExchangeError):
     """The exchange said no: there is no such order, and sending the same again will not help."""
 
 
+class TooSmall(OrderRefused):
+    """It is less than the exchange takes of this symbol in one order."""
+
+
 class ExchangeUnavailable(ExchangeError):
     """Nothing was sent, or the exchange surely did nothing: the same request may be sent again."""
 

@@ -18,6 +18,8 @@ class Meaning(StrEnum):
 
     REFUSED = "refused"
     """A definite no to this request."""
+    TOO_SMALL = "too small"
+    """A definite no to so small an order."""
     DUPLICATE = "duplicate"
     """It has an order under this client order id."""
     NO_SUCH_ORDER = "no such order"

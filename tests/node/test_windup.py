@@ -232,6 +232,29 @@ def test_an_exit_that_is_rejected_is_tried_again_later_and_not_at_once(tmp_path:
     assert {each.amount for each in tries} == {D("0.02")}
 
 
+def test_what_the_exchange_takes_no_order_for_is_dust_though_its_rules_do_not_tell(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    wanted = node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.TOO_SMALL, "BELOW_MIN_ORDER_SIZE"))
+    assert state_of(node, exit_) is OrderState.REJECTED
+    assert node.state.windup is None
+    assert ends(wanted)
+    assert open_work(node.state).dust == {"BTC/USD": D("0.02")}
+    assert at_rest.restored(node.journal).markets["BTC/USD"].minimum_amount > D("0.02")
+
+
+def test_more_of_it_than_the_exchange_refused_is_sold(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (exit_,) = sent(stops(node, flatten=True, then_end=False))
+    node.take(events.SubmitFailed(node.now, exit_.client_order_id, Failure.TOO_SMALL, "BELOW_MIN_ORDER_SIZE"))
+    node.take(events.OwnerResumed(node.now))
+    node.bought("b", "0.0201", 40000)
+    (exit_,) = sent(stops(node, flatten=True))
+    assert exit_.amount == D("0.0401")
+
+
 def test_what_an_exit_leaves_is_closed_by_the_next(tmp_path: Path) -> None:
     node = kept(tmp_path)
     node.bought("a", "0.02", 40000)
