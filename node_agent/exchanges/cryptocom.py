@@ -175,15 +175,6 @@ class CryptoCom(SpotExchange):
         self._follower.note(order)
         return order
 
-    async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
-        """The order under this id; None when neither the exchange's orders nor its list of open ones have it."""
-        await self._be_ready()
-        try:
-            known = self._exchange_ids.get(client_order_id)
-            return await self._under_ours(client_order_id) if known is None else await self.order(known)
-        except NoSuchOrder:
-            return await self._listed(client_order_id)
-
     async def recent_orders(self, since: datetime) -> Sequence[ExchangeOrder]:
         """Orders of the account on the symbol that were placed since; the open ones have a list of their own."""
         await self._be_ready()
@@ -192,6 +183,13 @@ class CryptoCom(SpotExchange):
         with legible():
             placed = {str(raw["id"]): raw for raw in raws if raw["timestamp"] >= milliseconds_of(since)}
             return [self._read_order(raw) for raw in placed.values()]
+
+    async def _found(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
+        try:
+            known = self._exchange_ids.get(client_order_id)
+            return await self._under_ours(client_order_id) if known is None else await self.order(known)
+        except NoSuchOrder:
+            return await self._listed(client_order_id)
 
     async def _cancelled(self, client_order_id: str, symbol: str) -> ExchangeOrder:
         """It says no more than that it will see to it, so the order is asked for."""

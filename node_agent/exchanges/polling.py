@@ -90,8 +90,9 @@ class Follower:
             for candle in await self._closed_candles():
                 yield candle
             fills_wanted = loop.time() >= fills_due
-            async for update in self._changes(fills_wanted=fills_wanted):
-                yield update
+            if fills_wanted or self._open or self._changed:  # else nothing of it can have changed
+                async for update in self._changes(fills_wanted=fills_wanted):
+                    yield update
             if fills_wanted:
                 fills_due = loop.time() + self._pace.fills_every
             await self._pause(began)

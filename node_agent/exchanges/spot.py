@@ -138,17 +138,10 @@ class SpotExchange:
     async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
         """The order under this id; None when neither the exchange's orders nor its lists of them have it."""
         await self._be_ready()
-        try:
-            known = self._exchange_ids.get(client_order_id)
-            if known is not None:
-                return await self.order(known)
-            if self._traits.known_id is not None:
-                parameters = {self._traits.known_id: self._written(client_order_id)}
-                return await self._line.ask(self._read_order, "fetch_order", None, symbol, parameters)
-        except NoSuchOrder:
-            pass
-        # The lists come from elsewhere at the exchange; either may be late.
-        return await self._listed(client_order_id)
+        found = await self._found(client_order_id, symbol)
+        if found is not None and found.status is ExchangeStatus.OPEN:
+            self._follower.note(found)
+        return found
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders of the account on the symbol, whoever placed them."""
@@ -331,6 +324,20 @@ class SpotExchange:
             return self._seen(order_of(raw, self._traits.statuses, client_order_id))
 
         return await self._line.ask(read, "cancel_order", None, symbol, parameters, acts=True)
+
+    async def _found(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
+        """The order under this id, wherever the exchange has it."""
+        try:
+            known = self._exchange_ids.get(client_order_id)
+            if known is not None:
+                return await self.order(known)
+            if self._traits.known_id is not None:
+                parameters = {self._traits.known_id: self._written(client_order_id)}
+                return await self._line.ask(self._read_order, "fetch_order", None, symbol, parameters)
+        except NoSuchOrder:
+            pass
+        # The lists come from elsewhere at the exchange; either may be late.
+        return await self._listed(client_order_id)
 
     async def _exchange_id(self, client_order_id: str, symbol: str) -> str:
         """What the exchange calls an order. Raises NoSuchOrder where it has none."""

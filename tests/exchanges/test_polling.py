@@ -73,9 +73,11 @@ class Scripted:
         return script[min(self.round, len(script)) - 1]
 
 
-async def told(source: Scripted, count: int, *, fills_every: float = 0.0) -> list[Update]:
+async def told(source: Scripted, count: int, *, fills_every: float = 0.0, noted: bool = False) -> list[Update]:
     """The first so many updates."""
     follower = Follower(source, Pace(orders_every=0.0, fills_every=fills_every, candle_settles=1.0), MINUTE)
+    if noted:
+        follower.note(ORDER)
     heard: list[Update] = []
     async with aclosing(follower.updates()) as updates:
         async for update in updates:
@@ -142,3 +144,22 @@ async def test_candles_that_were_missed_are_made_up_for_in_order() -> None:
     source.has, source.now = [candle(n) for n in range(6)], AT + 5 * MINUTE + timedelta(seconds=2)
     async with aclosing(follower.updates()) as updates:
         assert [first, *[await anext(updates) for _ in range(4)]] == [candle(n) for n in range(5)]
+
+
+class Passing(Scripted):
+    """Half a minute goes by whenever it is asked for the time."""
+
+    async def exchange_now(self) -> datetime:
+        self.now += MINUTE / 2
+        return self.now
+
+
+@pytest.mark.parametrize("noted", [False, True])
+async def test_what_is_open_is_asked_for_as_long_as_something_of_ours_is(noted: bool) -> None:
+    """Where twenty questions a minute are answered, an idle node is to have them left for its next order."""
+    source = Passing()
+    source.has = [candle(minute) for minute in range(10)]
+    source.listed = [[ORDER]] if noted else [[]]
+    heard = await told(source, 6, fills_every=1000.0, noted=noted)
+    assert [type(each) for each in heard] == [Candle] * 6
+    assert (source.round > 1) is noted
