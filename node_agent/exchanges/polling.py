@@ -70,9 +70,12 @@ class Follower:
         self._fills_until: datetime | None = None
         self._noted = asyncio.Event()
 
-    def note(self, order: ExchangeOrder) -> None:
-        """An order as the exchange has just told it to us: its fills, and what becomes of it, are to be looked for."""
-        if order.filled:
+    def note(self, order: ExchangeOrder, *, soon: bool = False) -> None:
+        """An order as the exchange has just told it to us: its fills, and what becomes of it, are to be looked for.
+
+        `soon`: there is more to tell by now than it told.
+        """
+        if order.filled or soon:
             self._changed.setdefault(order.exchange_order_id, 0)
             self._noted.set()
         elif order.status is ExchangeStatus.OPEN:

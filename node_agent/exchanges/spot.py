@@ -28,6 +28,7 @@ from node_agent.core.market import (
     OrderRequest,
     OrderType,
     Ticker,
+    TimeInForce,
 )
 from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.line import Line
@@ -119,7 +120,9 @@ class SpotExchange:
             )
         except DuplicateOrder:
             return await self._first(request)
-        self._follower.note(order)
+        # What rests waits for the next look; what trades at once has done so, whatever was acknowledged.
+        rests = request.type is not OrderType.MARKET and request.time_in_force is TimeInForce.GTC
+        self._follower.note(order, soon=not rests)
         return order
 
     async def cancel_order(self, client_order_id: str, symbol: str) -> ExchangeOrder:

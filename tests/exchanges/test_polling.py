@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,6 +16,7 @@ from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, 
 from node_agent.exchanges.polling import Follower, Trade
 from node_agent.exchanges.port import Update
 from node_agent.exchanges.traits import Pace
+from tests.node.until import becomes
 
 pytestmark = pytest.mark.asyncio
 
@@ -152,6 +154,17 @@ class Passing(Scripted):
     async def exchange_now(self) -> datetime:
         self.now += MINUTE / 2
         return self.now
+
+
+async def test_what_trades_at_once_is_asked_for_at_once_though_it_was_told_to_be_open() -> None:
+    source = Scripted()
+    source.trades = [[], [trade(1, "2")]]
+    follower = Follower(source, Pace(orders_every=3600.0, fills_every=3600.0), MINUTE)
+    async with aclosing(follower.updates()) as updates:
+        first = asyncio.ensure_future(anext(updates))
+        await becomes(lambda: source.round)
+        follower.note(ORDER, soon=True)
+        assert [await first, await anext(updates)] == [trade(1, "2").fill, ENDED]
 
 
 @pytest.mark.parametrize("noted", [False, True])
