@@ -32,6 +32,7 @@ from node_agent.exchanges.coinbase_reading import (
     error_of,
     fill_as_ccxt,
     order_as_ccxt,
+    page_of,
     permissions,
 )
 from node_agent.exchanges.failures import DuplicateOrder
@@ -314,9 +315,7 @@ class Coinbase(SpotExchange):
         """Each page of a list, of what is on the symbol. Fills name a next page even when there is none."""
 
         def read(raw: Any) -> tuple[list[Any], str]:
-            page = raw[name]
-            if not isinstance(page, list):
-                raise ValueError("a list that is none")
+            page = page_of(raw, name)
             more = page and raw.get("has_next", True)
             return [each for each in page if self._is_on_it(each)], str(raw.get("cursor") or "") if more else ""
 

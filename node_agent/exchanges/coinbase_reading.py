@@ -101,6 +101,18 @@ def permissions(body: Any) -> Mapping[str, bool]:
     return told
 
 
+def page_of(body: Mapping[str, Any], name: str) -> list[Any]:
+    """What one page of a list holds. Coinbase writes `[]` where there is nothing, and its own client is ready for no
+    such member at all: that and `null` are nothing as well, but only in an answer that says itself where the list ends.
+    """
+    page = body.get(name)
+    if page is None and "cursor" in body and not body.get("has_next"):
+        return []
+    if not isinstance(page, list):
+        raise ValueError("a list that is none")
+    return page
+
+
 def order_as_ccxt(raw: Mapping[str, Any], symbol: str) -> dict[str, Any]:
     """An order, written as ccxt writes one. What was ordered by an amount of money is as large as it has filled."""
     kinds = [each for each in (raw["order_configuration"] or {}).values() if isinstance(each, Mapping)]

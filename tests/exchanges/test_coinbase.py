@@ -345,15 +345,41 @@ async def test_many_orders_that_are_not_known_are_looked_for_in_the_list(
     ]
 
 
-@pytest.mark.parametrize("listed", [None, {}, [{}], [None]], ids=str)
-async def test_a_list_that_cannot_be_read_is_an_error_of_the_port(listed: Any) -> None:
+NOTHING: Final = {"has_next": False, "cursor": ""}
+NO_LISTS: Final[tuple[Any, ...]] = ({}, [{}], [None], "")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *({"orders": listed, **NOTHING} for listed in NO_LISTS),
+        {"orders": None, "has_next": True, "cursor": "more"},
+        {"orders": None},
+        {},
+    ],
+    ids=str,
+)
+async def test_a_list_that_cannot_be_read_is_an_error_of_the_port(told: Any) -> None:
     answers = {
         "market/products/BTC-USD": {**RECORDED["market/products/ADA-USDT"], **product("BTC", "USD")},
-        "orders/historical/batch": {"orders": listed, "has_next": False, "cursor": ""},
+        "orders/historical/batch": told,
     }
     async with answering(answers) as (url, _), opened(url) as ours:
         with pytest.raises(ExchangeUnavailable):
             await ours.open_orders()
+
+
+@pytest.mark.parametrize("member", [{"orders": None, "fills": None}, {}, {"orders": [], "fills": []}], ids=str)
+async def test_a_list_of_nothing_is_one_however_it_is_written(member: Mapping[str, Any]) -> None:
+    answers = {
+        "market/products/BTC-USD": {**RECORDED["market/products/ADA-USDT"], **product("BTC", "USD")},
+        "orders/historical/batch": {**member, **NOTHING},
+        "orders/historical/fills": {**member, "cursor": ""},
+    }
+    async with answering(answers) as (url, _), opened(url) as ours:
+        assert await ours.open_orders() == []
+        assert await ours.find_order(an_order().client_order_id, SYMBOL) is None
+        assert await ours.fills_since(None) == []
 
 
 async def test_fills_of_one_order_are_those_alone(exchange: Coinbase) -> None:
