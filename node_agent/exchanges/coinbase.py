@@ -277,6 +277,17 @@ class Coinbase(SpotExchange):
         await self._line.ask(lambda _: None, _CANCEL, {"order_ids": [known]}, acts=True)
         return await self.order(known)
 
+    async def _listed(self, client_order_id: str) -> ExchangeOrder | None:
+        """The order under this id in the lists of the account's orders, the newest first: read until it is there."""
+        since = self._line.exchange_time() - self._traits.looks_back
+        for wanted in ({"order_status": "OPEN"}, {"start_date": _rfc3339(since)}):
+            async with aclosing(self._orders(**wanted)) as pages:
+                async for page in pages:
+                    for order in self._read(page):
+                        if order.client_order_id == client_order_id:
+                            return order
+        return None
+
     async def _raw_trades(self, since: datetime | None) -> Sequence[Any]:
         start = {} if since is None else {"start_sequence_timestamp": _rfc3339(since)}
         return await self._fills(product_ids=_product(self._symbol), **start)

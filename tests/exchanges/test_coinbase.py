@@ -319,6 +319,20 @@ async def test_open_orders_and_orders_of_before_are_read_page_by_page(venue: Ven
         assert await ours.recent_orders(datetime.now(UTC) + timedelta(minutes=1)) == []
 
 
+async def test_an_order_is_looked_for_no_further_than_the_page_that_has_it(venue: VenueProcess) -> None:
+    """Open ones first, then those of a month: both begin with the newest."""
+    requests = [an_order() for _ in range(5)] + [at_market() for _ in range(5)]
+    async with opened(venue.url) as ours:
+        placed = [await ours.create_order(each) for each in requests]
+    for number, pages in ((4, 1), (0, 3), (9, 4), (5, 6), (None, 8)):
+        before = venue.books()["requests"].get(f"GET {LIST}", 0)
+        async with opened(venue.url, page=2) as later:
+            wanted = an_order() if number is None else requests[number]
+            found = await later.find_order(wanted.client_order_id, SYMBOL)
+        assert found == (None if number is None else placed[number])
+        assert venue.books()["requests"][f"GET {LIST}"] - before == pages
+
+
 async def test_all_fills_are_read_page_by_page(exchange: Coinbase, venue: VenueProcess) -> None:
     for _ in range(4):
         await exchange.create_order(at_market())
