@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -207,10 +207,13 @@ class Robinhood:
         if known is not None:
             with contextlib.suppress(NoSuchOrder):
                 return await self.order(known)
-        listed = list(await self.recent_orders(self._line.exchange_time() - _LOOKS_BACK))
-        if all(order.client_order_id != client_order_id for order in listed):
-            listed = [each.order for each in await self.open_orders()]
-        return next((order for order in listed if order.client_order_id == client_order_id), None)
+        since = reading.written_time(self._line.exchange_time() - _LOOKS_BACK)
+        # An order goes from the first of these states to the second and never back.
+        for wanted in ({"created_at_start": since}, {"state": "open"}, {"state": "partially_filled"}):
+            found = await self._listed(client_order_id, wanted)
+            if found is not None:
+                return found
+        return None
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders of the account on the symbol, whoever placed them."""
@@ -328,20 +331,36 @@ class Robinhood:
         self._markets = markets
 
     async def _all(self, read: Callable[[Any], T], path: str, **query: str) -> list[T]:
-        """A list, page by page."""
+        """A list, to its end."""
+        return [row async for page in self._pages(read, path, query) for row in page]
+
+    async def _pages(
+        self, read: Callable[[Any], T], path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[list[T], None]:
+        """A list, page by page; one of orders begins with the newest."""
 
         def page(raw: Any) -> tuple[list[T], str | None]:
             return [read(each) for each in raw["results"]], reading.cursor_of(raw)
 
         rows, cursor = await self._line.get(page, path, query)
+        yield rows
         seen = set()
         while cursor is not None:
             if cursor in seen:
                 raise ExchangeUnavailable("a list without end")
             seen.add(cursor)
-            more, cursor = await self._line.get(page, path, {**query, "cursor": cursor})
-            rows += more
-        return rows
+            rows, cursor = await self._line.get(page, path, {**query, "cursor": cursor})
+            yield rows
+
+    async def _listed(self, client_order_id: str, wanted: Mapping[str, str]) -> ExchangeOrder | None:
+        """The order under this id in a list of those on the symbol, which is read until it is there."""
+        query = {"symbol": self._native, **wanted}
+        async with contextlib.aclosing(self._pages(reading.order_of, _ORDERS, query)) as pages:
+            async for page in pages:
+                for order in page:
+                    if self._seen(order).client_order_id == client_order_id:
+                        return order
+        return None
 
     async def _open(self, read: Callable[[Any], T], **query: str) -> dict[str, T]:
         """Open orders by their ids.

@@ -39,7 +39,7 @@ from node_agent.exchanges.port import (
 from node_agent.exchanges.profile import KeyCheck
 from node_agent.exchanges.robinhood import CONDUCT, PROFILE, Robinhood, open_exchange
 from tests.exchanges.stub import Stub
-from tests.robinhood.app import ACCOUNTS, HOLDINGS, ORDERS, PAIRS, PRICES
+from tests.robinhood.app import ACCOUNTS, HOLDINGS, ORDERS, PAGE, PAIRS, PRICES
 from tests.robinhood.case import CASE, KEY, SEED
 from tests.robinhood.opening import (
     ORDER_ID,
@@ -231,6 +231,31 @@ async def test_an_order_that_its_own_address_does_not_know_yet_is_found_in_the_l
     placed = await exchange.create_order(request)
     exchange.know([(request.client_order_id, str(uuid4()))])
     assert await exchange.find_order(request.client_order_id, SYMBOL) == placed
+
+
+async def test_an_order_is_looked_for_no_further_than_the_page_that_has_it(
+    exchange: Robinhood, process: VenueProcess
+) -> None:
+    placed = [await exchange.create_order(an_order()) for _ in range(2 * PAGE + 1)]
+    for number, pages in ((2 * PAGE, 1), (PAGE, 2), (0, 3)):
+        before = process.books()["requests"].get(f"GET {ORDERS}", 0)
+        later = open_exchange(CASE.opening(process.url))
+        assert await later.find_order(placed[number].client_order_id, SYMBOL) == placed[number]
+        await later.close()
+        assert process.books()["requests"][f"GET {ORDERS}"] - before == pages
+
+
+@pytest.mark.parametrize("state", ["open", "partially_filled"])
+async def test_an_open_order_is_found_however_long_ago_it_was_placed(state: str) -> None:
+    class OfLongAgo(Scripted):
+        async def get(self, read: Any, path: str, query: Any = None) -> Any:
+            if path == ORDERS and query.get("state") == state:
+                return read({"results": [an_order_row(state=state)], "next": None})
+            return await super().get(read, path, query)
+
+    found = await on(OfLongAgo()).find_order(OUR_ID, SYMBOL)
+    assert found is not None
+    assert found.exchange_order_id == ORDER_ID
 
 
 async def test_a_search_that_fails_half_way_finds_nothing_out(exchange: Robinhood, process: VenueProcess) -> None:
