@@ -83,6 +83,8 @@ _ORDERS: Final = "/api/v1/crypto/trading/orders/"
 
 _LOOKS_BACK: Final = timedelta(days=30)
 """How old an ended order is that is still looked for in lists."""
+_LOOKS: Final = 2
+"""How often a list with an empty page is read before it is believed that an order is not in it."""
 _OVERLAP: Final = timedelta(minutes=1)
 """How much earlier trades are asked for than they were wanted."""
 _PRICES_A_CANDLE: Final = 4
@@ -209,10 +211,16 @@ class Robinhood:
                 return await self.order(known)
         since = reading.written_time(self._line.exchange_time() - _LOOKS_BACK)
         # An order goes from the first of these states to the second and never back.
-        for wanted in ({"created_at_start": since}, {"state": "open"}, {"state": "partially_filled"}):
-            found = await self._listed(client_order_id, wanted)
-            if found is not None:
-                return found
+        lists: list[dict[str, str]] = [{"created_at_start": since}, {"state": "open"}, {"state": "partially_filled"}]
+        for _ in range(_LOOKS):
+            doubtful = []
+            for wanted in lists:
+                found, whole = await self._listed(client_order_id, wanted)
+                if found is not None:
+                    return found
+                if not whole:
+                    doubtful.append(wanted)
+            lists = doubtful
         return None
 
     async def open_orders(self) -> Sequence[OpenOrder]:
@@ -352,15 +360,19 @@ class Robinhood:
             rows, cursor = await self._line.get(page, path, {**query, "cursor": cursor})
             yield rows
 
-    async def _listed(self, client_order_id: str, wanted: Mapping[str, str]) -> ExchangeOrder | None:
-        """The order under this id in a list of those on the symbol, which is read until it is there."""
-        query = {"symbol": self._native, **wanted}
+    async def _listed(self, client_order_id: str, wanted: Mapping[str, str]) -> tuple[ExchangeOrder | None, bool]:
+        """The order under this id in a list of those on the symbol, which is read until it is there.
+
+        And whether the list is to be believed where it is not: one with an empty page may have orders all the same.
+        """
+        query, whole = {"symbol": self._native, **wanted}, True
         async with contextlib.aclosing(self._pages(reading.order_of, _ORDERS, query)) as pages:
             async for page in pages:
+                whole = whole and bool(page)
                 for order in page:
                     if self._seen(order).client_order_id == client_order_id:
-                        return order
-        return None
+                        return order, True
+        return None, whole
 
     async def _open(self, read: Callable[[Any], T], **query: str) -> dict[str, T]:
         """Open orders by their ids.

@@ -258,6 +258,42 @@ async def test_an_open_order_is_found_however_long_ago_it_was_placed(state: str)
     assert found.exchange_order_id == ORDER_ID
 
 
+@pytest.mark.parametrize("filter_", ["created_at_start", "open", "partially_filled"])
+async def test_an_empty_list_is_asked_for_again_before_it_is_believed(filter_: str) -> None:
+    class EmptyAtFirst(Scripted):
+        asked_before = False
+
+        async def get(self, read: Any, path: str, query: Any = None) -> Any:
+            if path == ORDERS and filter_ in (*query, query.get("state")):
+                known, self.asked_before = self.asked_before, True
+                return read({"results": [an_order_row()] if known else [], "next": None})
+            return await super().get(read, path, query)
+
+    found = await on(EmptyAtFirst()).find_order(OUR_ID, SYMBOL)
+    assert found is not None
+    assert found.exchange_order_id == ORDER_ID
+
+
+async def test_a_list_that_says_there_is_more_and_has_no_more_is_asked_for_again() -> None:
+    first = {"results": [an_order_row(client_order_id=str(uuid4()))], "next": f"https://x{ORDERS}?cursor=bz0x"}
+    nothing: dict[str, Any] = {"results": [], "next": None}
+    line = Scripted(
+        *((ORDERS, page) for page in (first, nothing, nothing, nothing, first)),
+        (ORDERS, {"results": [an_order_row()], "next": None}),
+    )
+    found = await on(line).find_order(OUR_ID, SYMBOL)
+    assert found is not None
+
+
+async def test_what_is_in_no_list_is_looked_for_twice_where_a_list_was_empty_and_once_where_it_was_not() -> None:
+    line = Scripted()
+    assert await on(line).find_order(OUR_ID, SYMBOL) is None
+    assert [path for path, _ in line.asked if path == ORDERS] == [ORDERS] * 6
+    line = Scripted((ORDERS, {"results": [an_order_row(client_order_id=str(uuid4()))], "next": None}))
+    assert await on(line).find_order(OUR_ID, SYMBOL) is None
+    assert [path for path, _ in line.asked if path == ORDERS] == [ORDERS] * 3
+
+
 async def test_a_search_that_fails_half_way_finds_nothing_out(exchange: Robinhood, process: VenueProcess) -> None:
     await exchange.markets()
     process.faults({"what": "5xx_before", "path": ORDERS})
