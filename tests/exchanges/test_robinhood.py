@@ -80,6 +80,25 @@ async def exchange(process: VenueProcess) -> AsyncIterator[Robinhood]:
     await ours.close()
 
 
+class Standing(Scripted):
+    """Tells the open orders that it is given, by state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, list[dict[str, Any]]] = {"open": [], "partially_filled": []}
+
+    async def get(self, read: Any, path: str, query: Any = None) -> Any:
+        if path != ORDERS:
+            return await super().get(read, path, query)
+        self.asked.append((path, dict(query)))
+        return read({"results": self.rows[query["state"]], "next": None})
+
+    def states(self) -> list[str]:
+        """Of the lists that were asked for since the last time."""
+        asked, self.asked = [query["state"] for path, query in self.asked if path == ORDERS], []
+        return asked
+
+
 @pytest.mark.parametrize(
     ("parts", "taken"),
     [
@@ -386,6 +405,27 @@ async def test_what_open_buys_hold_of_dollars_is_counted_and_of_sells_it_is_anyw
     assert await exchange.balances() == {"USD": Decimal(100_000), "BTC": Decimal(5)}
     await exchange.create_order(an_order(type=OrderType.MARKET, price=None))
     assert await exchange.balances() == {"USD": Decimal(99_600), "BTC": Decimal("5.01")}
+
+
+async def test_orders_in_part_filled_are_followed_though_they_are_listed_only_where_one_may_be() -> None:
+    line = Standing()
+    ours = on(line)
+    assert await ours.standing_orders() == []
+    assert line.states() == ["open"]
+    line.rows["open"] = [an_order_row()]
+    assert [each.order.exchange_order_id for each in await ours.standing_orders()] == [ORDER_ID]
+    assert line.states() == ["open"]
+    partly = an_order_row(state="partially_filled", filled_asset_quantity="0.00005", average_price="36352.78")
+    line.rows = {"open": [], "partially_filled": [partly]}
+    for _ in range(3):
+        (listed,) = await ours.standing_orders()
+        assert listed.order.filled == Decimal("0.00005")
+        assert line.states() == ["open", "partially_filled"]
+    line.rows = {"open": [], "partially_filled": []}
+    assert await ours.standing_orders() == []
+    assert line.states() == ["open", "partially_filled"]
+    assert await ours.standing_orders() == []
+    assert line.states() == ["open"]
 
 
 async def test_prices_that_do_not_come_leave_a_gap_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
