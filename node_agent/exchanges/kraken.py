@@ -35,6 +35,7 @@ _KEY_FORM: Final = re.compile(r"[A-Za-z0-9+/]{56}", re.ASCII)
 _SECRET_FORM: Final = re.compile(r"[A-Za-z0-9+/]{86}==", re.ASCII)
 
 _DATES: Final = ("queryFrom", "queryTo")
+_ENDS: Final = "validUntil"
 
 _RULES: Final = Rules(
     forbidden=frozenset(("withdraw-funds", "add-withdraw-address", "update-withdraw-address", "earn-funds")),
@@ -51,6 +52,7 @@ _RULES: Final = Rules(
         "add-funds": "switch off deposits: the node makes none",
         "create-ws-token": "switch off the WebSocket interface: the node opens none",
         **dict.fromkeys(_DATES, "take the dates off the key: with them the node may not see all of its orders"),
+        _ENDS: "take the expiration off the key: when it is over, the node can not even cancel what is open",
     },
 )
 
@@ -240,7 +242,8 @@ def _permissions(body: Any) -> Mapping[str, bool]:
     names = told["permissions"]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("permissions that are none")
-    restricted = {name: str(told.get(name, "0")) not in {"0", "", "None"} for name in _DATES}
+    # Each is a time in seconds, or "0" for none.
+    restricted = {name: str(told.get(name, "0")) not in {"0", "", "None"} for name in (*_DATES, _ENDS)}
     return {"ipAllowlist": bool(told.get("ipAllowlist")), **restricted, **dict.fromkeys(names, True)}
 
 

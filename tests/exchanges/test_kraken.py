@@ -661,6 +661,14 @@ async def test_a_key_that_sees_a_part_of_its_orders_alone_is_taken_with_advice()
     }
 
 
+@pytest.mark.parametrize(("until", "told_of"), [("0", False), ("1893456000", True), (1893456000, True), (None, False)])
+async def test_a_key_that_ends_by_itself_is_taken_with_advice(until: Any, told_of: bool) -> None:
+    assert PROFILE.rules is not None
+    judgement = judge(PROFILE.rules, await asked_of(told(*TRADING, validUntil=until)))
+    assert judgement.accepted
+    assert (PROFILE.rules.better_off["validUntil"] in judgement.advice) is told_of
+
+
 @pytest.mark.parametrize(
     "body",
     [
