@@ -36,6 +36,7 @@ _SECRET_FORM: Final = re.compile(r"[A-Za-z0-9+/]{86}==", re.ASCII)
 
 _DATES: Final = ("queryFrom", "queryTo")
 _ENDS: Final = "validUntil"
+_ADDRESSES: Final = "ipAllowlist"
 
 _RULES: Final = Rules(
     forbidden=frozenset(("withdraw-funds", "add-withdraw-address", "update-withdraw-address", "earn-funds")),
@@ -47,7 +48,7 @@ _RULES: Final = Rules(
     ),
     # Whoever may create orders may cancel them.
     needed=frozenset(("query-funds", "query-open-trades", "query-closed-trades", "modify-trades")),
-    better_on={"ipAllowlist": "restrict the key to the address of this machine: it is good from everywhere as it is"},
+    better_on={_ADDRESSES: "restrict the key to the address of this machine: it is good from everywhere as it is"},
     better_off={
         "add-funds": "switch off deposits: the node makes none",
         "create-ws-token": "switch off the WebSocket interface: the node opens none",
@@ -243,8 +244,13 @@ def _permissions(body: Any) -> Mapping[str, bool]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("permissions that are none")
     # Each is a time in seconds, or "0" for none.
-    restricted = {name: str(told.get(name, "0")) not in {"0", "", "None"} for name in (*_DATES, _ENDS)}
-    return {"ipAllowlist": bool(told.get("ipAllowlist")), **restricted, **dict.fromkeys(names, True)}
+    restricted = {name: str(_member(told, name)) not in {"0", "", "None"} for name in (*_DATES, _ENDS)}
+    return {_ADDRESSES: any(_member(told, _ADDRESSES) or ()), **restricted, **dict.fromkeys(names, True)}
+
+
+def _member(told: Mapping[str, Any], name: str) -> Any:
+    """Kraken's documents write `validUntil`; another client is tested with an answer that has `valid_until`."""
+    return told.get(name, told.get(re.sub("([A-Z])", r"_\1", name).lower()))
 
 
 def open_exchange(opening: Opening) -> Kraken:

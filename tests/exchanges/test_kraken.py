@@ -669,6 +669,19 @@ async def test_a_key_that_ends_by_itself_is_taken_with_advice(until: Any, told_o
     assert (PROFILE.rules.better_off["validUntil"] in judgement.advice) is told_of
 
 
+async def test_what_restricts_a_key_is_read_in_either_spelling_of_its_names() -> None:
+    """The second is of a body that another client is tested with."""
+    for addresses, restricted in (([], False), ([""], False), (["192.0.2.7"], True)):
+        for dates in ("0", "1893456000"):
+            camel = {"ipAllowlist": addresses, "validUntil": dates, "queryFrom": dates, "queryTo": dates}
+            snake = {"ip_allowlist": addresses, "valid_until": dates, "query_from": dates, "query_to": dates}
+            for spelt in (camel, snake):
+                body = json.dumps({"error": [], "result": {"permissions": TRADING, **spelt}})
+                answer = await asked_of(body)
+                assert answer["ipAllowlist"] is restricted
+                assert {answer[name] for name in ("validUntil", "queryFrom", "queryTo")} == {dates != "0"}
+
+
 @pytest.mark.parametrize(
     "body",
     [
