@@ -61,10 +61,11 @@ PROFILE: Final = Profile(
     order_types=("market", "limit"),
 )
 
-_EXPIRES: Final = timedelta(seconds=30)
-"""A request that is stamped earlier than this is refused."""
+_STRAYS: Final = timedelta(seconds=30)
+"""A request whose stamp is further from OKX's time than this is refused, on either side. So one that was stamped as far
+ahead of it as that, by a clock that was set since it was last measured, can arrive for twice as long."""
 _QUEUED: Final = timedelta(seconds=5)
-"""How long one that was let in may wait inside, and how far ahead of the exchange's time it may be stamped."""
+"""How long one that was let in may wait inside."""
 _RECENT: Final = timedelta(days=3) - timedelta(hours=1)
 """How far back its list of recent fills goes; the list of all is late with those."""
 _LATE: Final = timedelta(minutes=1)
@@ -115,7 +116,7 @@ def okx_traits() -> Traits:
     return Traits(
         name=NAME,
         conduct=Conduct(
-            settles_within=_EXPIRES + _QUEUED,
+            settles_within=2 * _STRAYS + _QUEUED,
             ids_unique_for_ever=False,
             order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
         ),

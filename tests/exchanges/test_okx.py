@@ -38,8 +38,10 @@ from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, KeyRef
 from node_agent.exchanges.port import RateLimited as TooMany
 from node_agent.exchanges.through_ccxt import connect
 from tests.exchanges.stub import Stub
-from tests.okx.caller import Caller, rows
+from tests.okx.caller import ORDER, Caller, rows
 from tests.okx.case import CASE
+from tests.okx.signing import stamp
+from tests.okx.venue import EXPIRES
 from tests.venue.fixtures import as_new, process_of
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.process import VenueProcess
@@ -323,9 +325,30 @@ async def test_what_is_written_for_it_is_small() -> None:
     assert len(inspect.getsource(Okx).splitlines()) < 100
 
 
+async def test_nothing_arrives_after_it_has_settled_however_far_ahead_it_was_stamped(
+    exchange: Okx, okx: VenueProcess, hand: Caller
+) -> None:
+    settles, most = exchange.conduct.settles_within.total_seconds(), EXPIRES / 1000
+    body = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "sz": "0.01", "px": "30000"}
+    sent = time.time()
+
+    def arrives(after: float, ahead: float) -> bool:
+        okx.clock(after - (time.time() - sent))
+        timestamp = stamp(round((sent + ahead) * 1000))
+        named = json.dumps({**body, "clOrdId": uuid4().hex})
+        code: str = hand.send("POST", ORDER, named, ok_access_timestamp=timestamp).json()["code"]
+        assert code in {"0", "50102"}
+        return code == "0"
+
+    assert not arrives(0, most + 1)
+    assert arrives(0, most - 1)
+    assert arrives(2 * most - 2, most - 1)
+    assert not arrives(settles, most - 1)
+
+
 async def test_an_id_is_one_of_32_characters_and_unique_while_its_order_is_open(exchange: Okx) -> None:
     conduct = exchange.conduct
-    assert (conduct.settles_within, conduct.ids_unique_for_ever) == (timedelta(seconds=35), False)
+    assert (conduct.settles_within, conduct.ids_unique_for_ever) == (timedelta(seconds=65), False)
     first = await exchange.create_order(an_order())
     again = an_order(client_order_id=first.client_order_id)
     assert (await exchange.create_order(again)).exchange_order_id == first.exchange_order_id
