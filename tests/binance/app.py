@@ -29,6 +29,7 @@ ONLY_FOR: Final = {
     "not_found_once": ("GET", "/api/v3/order"),
     "stale_list": ("GET", "/api/v3/openOrders"),
 }
+MORE_FAULTS: Final = (*ONLY_FOR, "-1021", "429", "418", "duplicate")
 HTML: Final = "text/html"
 
 
@@ -68,7 +69,7 @@ class Exchange:
         markets = {rules.symbol: Market(rules, self._interval, self._seed) for rules in self._listed}
         books = Books(self.clock.now, markets, self._deposited, self._seed)
         self.desk = Desk(books, Limits(), chance=Random(self._seed))
-        self.faults = Faults(ORDER_PATHS, ONLY_FOR)
+        self.faults = Faults(ORDER_PATHS, ONLY_FOR, MORE_FAULTS)
         self.requests: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self._listed_now: list[wire.Json] = []

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-BEFORE: Final = frozenset({"drop_before", "hang_before", "5xx_before", "-1021", "429", "418", "not_found_once"})
-AFTER: Final = frozenset({"drop_after", "hang_after", "answer_late", "5xx_after", "duplicate", "garbage", "stale_list"})
+EVERYWHERE: Final = frozenset(
+    (
+        *("drop_before", "hang_before", "5xx_before"),
+        *("drop_after", "hang_after", "answer_late", "5xx_after", "garbage"),
+    )
+)
+"""What every exchange here can be made to do wrong, before or after it has done what it was asked."""
 
 
 @dataclass
@@ -21,10 +26,6 @@ class Fault:
     times: int = 1
     seconds: float = 1.0
 
-    def __post_init__(self) -> None:
-        if self.what not in BEFORE | AFTER:
-            raise ValueError(f"no such fault: {self.what}")
-
     def fits(self, method: str, path: str) -> bool:
         """Whether this request is one of them."""
         return self.times > 0 and self.method in (None, method) and self.path in (None, path)
@@ -33,9 +34,17 @@ class Fault:
 class Faults:
     """The plan. Rules come first, in their order; then chance, for requests about orders."""
 
-    def __init__(self, paths: Collection[str] = (), only_for: Mapping[str, tuple[str, str]] | None = None) -> None:
-        """`paths`: those of requests about orders. `only_for`: faults that go with one method and path alone."""
-        self._paths, self._only_for = frozenset(paths), only_for or {}
+    def __init__(
+        self,
+        paths: Collection[str] = (),
+        only_for: Mapping[str, tuple[str, str]] | None = None,
+        more: Collection[str] = (),
+    ) -> None:
+        """`paths`: those of requests about orders. `only_for`: faults that go with one method and path alone.
+
+        `more`: faults that this exchange alone knows.
+        """
+        self._paths, self._only_for, self._known = frozenset(paths), only_for or {}, EVERYWHERE.union(more)
         self.rules: list[Fault] = []
         self.chance: dict[str, float] = {}
         self.seconds = 1.0
@@ -46,8 +55,9 @@ class Faults:
         """A new plan from `rules`, `chance`, `seconds` (of chance's hangs) and `seed`; raises ValueError."""
         rules = [Fault(**rule) for rule in plan.get("rules", [])]
         chance = {str(what): float(share) for what, share in (plan.get("chance") or {}).items()}
-        for what in chance:
-            Fault(what)
+        for what in (*(rule.what for rule in rules), *chance):
+            if what not in self._known:
+                raise ValueError(f"no such fault here: {what}")
         self.rules, self.chance = rules, chance
         self.seconds = float(plan.get("seconds", 1.0))
         self._random = Random(plan.get("seed", 0))
