@@ -8,6 +8,7 @@ which requests are signed with, is derived by the exchange from the first at eve
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,8 +21,11 @@ from node_agent.exchanges.traits import Meaning, Traits
 
 NAME: Final = "polymarket"
 
-_KINDS: Final = {"eoa": 0, "proxy": 1, "safe": 2, "deposit": 3}
+_OWN: Final = "eoa"
+"""The kind of wallet that is the key's own address."""
+_KINDS: Final = {_OWN: 0, "proxy": 1, "safe": 2, "deposit": 3}
 """Wallets, by how their orders are signed."""
+_CCXT_CLASS: Final = "ccxt.prediction.polymarket"
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1: private keys are below it."""
 _SYMBOL: Final = re.compile(rf"[0-9]{{1,78}}/{QUOTE}", re.ASCII)
@@ -107,7 +111,7 @@ def polymarket_traits(kind: str) -> Traits:
     """Polymarket as data, for one kind of wallet. Raises KeyError for a kind that there is none of."""
     return Traits(
         name=NAME,
-        ccxt_class="ccxt.prediction.polymarket",
+        ccxt_class=_CCXT_CLASS,
         credentials={"key": "privateKey", "wallet": "walletAddress"},
         # The id is the hash of what is signed, and stays taken.
         conduct=Conduct(
@@ -141,11 +145,34 @@ def _error_of(status: int, body: Any) -> tuple[str, str] | None:
     return next((about for part, about, _ in _TELLING if part.lower() in words.lower()), ""), words
 
 
+def misfit(parts: Mapping[str, str]) -> str | None:
+    """What is wrong with parts of a key of which each is right by itself; None when they go together."""
+    from node_agent.exchanges.through_ccxt import exchange_class  # noqa: PLC0415  (a profile needs none of it)
+
+    if parts["kind"] != _OWN:
+        return None
+    own = str(exchange_class(_CCXT_CLASS).eth_get_address_from_private_key(parts["key"]))
+    if own.lower() == parts["wallet"].lower():
+        return None
+    return (
+        f"a wallet of kind {_OWN} is the private key's own address, {own}, and the one given is another:"
+        " give that address, or the kind of wallet that it is"
+    )
+
+
 def open_exchange(opening: Opening) -> Polymarket:
-    """One wallet on Polymarket, for one outcome. Raises ValueError for a symbol that names none."""
+    """One wallet on Polymarket, for one outcome.
+
+    Raises ValueError for a symbol that names none, or a wallet that is not of its kind.
+    """
     from node_agent.exchanges.through_ccxt import connect  # noqa: PLC0415  (a profile needs none of it)
 
     if not _SYMBOL.fullmatch(opening.symbol):
         raise ValueError(f"a symbol of Polymarket is an outcome's token id and /{QUOTE}")
-    traits = polymarket_traits(opening.credentials["kind"].get_secret_value())
-    return Polymarket(connect(traits, opening), traits, opening)
+    parts = {name: part.get_secret_value() for name, part in opening.credentials.items()}
+    traits = polymarket_traits(parts["kind"])
+    line = connect(traits, opening)
+    wrong = misfit(parts)  # behind the line, which is lighter as long as nothing else of ccxt is there
+    if wrong is not None:
+        raise ValueError(wrong)
+    return Polymarket(line, traits, opening)

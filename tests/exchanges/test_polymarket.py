@@ -403,6 +403,16 @@ async def test_every_kind_of_wallet_trades_on_both_contracts(kind: str) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_wallet_that_is_not_its_keys_own_address_is_no_eoa() -> None:
+    own = signing.own_address(KEY["key"])
+    with pytest.raises(ValueError, match=f"kind eoa is the private key's own address, {own.lower()}"):
+        open_exchange(CASE.opening("http://127.0.0.1:9", key={**KEY, "kind": "eoa"}))
+    for kind, wallet in (("eoa", own), ("eoa", own.lower()), ("safe", KEY["wallet"])):
+        opened = open_exchange(CASE.opening("http://127.0.0.1:9", key={**KEY, "kind": kind, "wallet": wallet}))
+        await opened.close()
+
+
+@pytest.mark.asyncio
 async def test_the_rules_of_an_outcome_are_its_questions(bench: Bench) -> None:
     assert await bench.exchange.markets() == {
         SYMBOL: Market(SYMBOL, TOKEN, "USDC", Decimal("0.01"), Decimal("0.01"), Decimal(0))
