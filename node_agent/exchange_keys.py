@@ -99,4 +99,4 @@ def flaw(profile: Profile, parts: Mapping[str, str]) -> str | None:
             return f"its {each.label} is none: {profile.title} gives {each.looks}"
         if not each.signs(each.tidy(parts[each.name])):
             return f"its {each.label} looks right, and nothing can be signed with it: was all of it copied?"
-    return None
+    return profile.misfit({each.name: each.tidy(parts[each.name]) for each in profile.credentials})

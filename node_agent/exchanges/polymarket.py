@@ -30,6 +30,22 @@ _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD03641
 """Of secp256k1: private keys are below it."""
 _SYMBOL: Final = re.compile(rf"[0-9]{{1,78}}/{QUOTE}", re.ASCII)
 
+
+def _misfit(parts: Mapping[str, str]) -> str | None:
+    """What is wrong with parts of a key of which each is right by itself; None when they go together."""
+    from node_agent.exchanges.through_ccxt import exchange_class  # noqa: PLC0415  (a profile needs none of it)
+
+    if parts["kind"] != _OWN:
+        return None
+    own = str(exchange_class(_CCXT_CLASS).eth_get_address_from_private_key(parts["key"]))
+    if own.lower() == parts["wallet"].lower():
+        return None
+    return (
+        f"a wallet of kind {_OWN} is the private key's own address, {own}, and the one given is another:"
+        " give that address, or the kind of wallet that it is"
+    )
+
+
 PROFILE: Final = Profile(
     name=NAME,
     title="Polymarket",
@@ -66,6 +82,7 @@ PROFILE: Final = Profile(
     example_symbol=f"71321045679252212594626385532706912750332728571942532289631379312455583992563/{QUOTE}",
     order_types=("market", "limit"),
     names_a_symbol_each=True,
+    misfit=_misfit,
 )
 
 _SETTLES: Final = timedelta(minutes=2)
@@ -145,21 +162,6 @@ def _error_of(status: int, body: Any) -> tuple[str, str] | None:
     return next((about for part, about, _ in _TELLING if part.lower() in words.lower()), ""), words
 
 
-def misfit(parts: Mapping[str, str]) -> str | None:
-    """What is wrong with parts of a key of which each is right by itself; None when they go together."""
-    from node_agent.exchanges.through_ccxt import exchange_class  # noqa: PLC0415  (a profile needs none of it)
-
-    if parts["kind"] != _OWN:
-        return None
-    own = str(exchange_class(_CCXT_CLASS).eth_get_address_from_private_key(parts["key"]))
-    if own.lower() == parts["wallet"].lower():
-        return None
-    return (
-        f"a wallet of kind {_OWN} is the private key's own address, {own}, and the one given is another:"
-        " give that address, or the kind of wallet that it is"
-    )
-
-
 def open_exchange(opening: Opening) -> Polymarket:
     """One wallet on Polymarket, for one outcome.
 
@@ -172,7 +174,7 @@ def open_exchange(opening: Opening) -> Polymarket:
     parts = {name: part.get_secret_value() for name, part in opening.credentials.items()}
     traits = polymarket_traits(parts["kind"])
     line = connect(traits, opening)
-    wrong = misfit(parts)  # behind the line, which is lighter as long as nothing else of ccxt is there
+    wrong = _misfit(parts)  # behind the line, which is lighter as long as nothing else of ccxt is there
     if wrong is not None:
         raise ValueError(wrong)
     return Polymarket(line, traits, opening)

@@ -63,6 +63,8 @@ class Profile:
     example_symbol: str = "BTC/USD"
     order_types: tuple[str, ...] = ("market", "limit", "stop")
     """What kinds of orders it takes, as its conduct has it."""
+    misfit: Callable[[Mapping[str, str]], str | None] = lambda _parts: None
+    """What is wrong with parts of which each looks right by itself; None when they go together."""
     names_a_symbol_each: bool = False
     """Whether there is no symbol that most would trade: its owner has to name one."""
 

@@ -20,6 +20,7 @@ from node_agent.vault import Vault, VaultKey
 from tests.binance.process import KEY, SECRET, BinanceProcess
 from tests.coinbase.case import CASE as COINBASE
 from tests.live import live_node, node_of
+from tests.polymarket.case import CASE as POLYMARKET
 from tests.support import NodeDir, NodeProcess, node_agent, until
 from tests.venue.process import VenueProcess
 
@@ -248,6 +249,15 @@ def test_a_key_that_looks_right_and_signs_nothing_is_told_before_anybody_is_aske
         done = keys(node, "add", exchange_name, "--file", str(file), *words)
         assert done.returncode == 2, done.stderr
         assert "nothing can be signed with it" in done.stderr
+
+
+def test_a_wallet_that_is_not_the_keys_own_address_is_no_eoa(node: NodeDir, file: Path) -> None:
+    file.write_text(json.dumps({**POLYMARKET.key, "kind": "eoa"}))
+    done = keys(node, "add", "polymarket", "--file", str(file), "--i-hold-the-wallet")
+    assert done.returncode == 2
+    assert "the private key's own address, 0xf39fd6e5" in done.stderr
+    assert POLYMARKET.key["key"] not in done.stderr
+    assert "no key is in the vault" in keys(node, "list").stdout
 
 
 def test_where_there_is_nobody_to_ask_the_ways_to_give_a_key_are_named(node: NodeDir) -> None:
