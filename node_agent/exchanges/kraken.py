@@ -131,7 +131,13 @@ _REFUSED: Final = (
 
 _MEANINGS: Final = {
     **dict.fromkeys(_REFUSED, Meaning.REFUSED),
-    **dict.fromkeys(("EOrder:Cost minimum not met", "EOrder:Order minimum not met"), Meaning.TOO_SMALL),
+    **dict.fromkeys(
+        (
+            *("EOrder:Cost minimum not met", "EOrder:Order minimum not met"),
+            "EGeneral:Invalid arguments:volume minimum not met",
+        ),
+        Meaning.TOO_SMALL,
+    ),
     "EGeneral:Invalid arguments:cl_ord_id not unique": Meaning.DUPLICATE,
     # The one of an id that never was, the other of an order that has ended.
     **dict.fromkeys(("EOrder:Invalid order", "EOrder:Unknown order"), Meaning.NO_SUCH_ORDER),

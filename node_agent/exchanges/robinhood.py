@@ -29,6 +29,7 @@ from node_agent.core.market import (
     Market,
     OpenOrder,
     OrderRequest,
+    OrderType,
     Ticker,
     TimeInForce,
 )
@@ -121,9 +122,7 @@ class Robinhood:
         self._exchange_ids: dict[str, str] = {}
         self._watched = reading.Watched(symbol, interval)
         self._between_prices = min(interval.total_seconds() / _PRICES_A_CANDLE, _LONGEST_BETWEEN_PRICES)
-        self._standing: set[str] = set()
-        """Robinhood's ids of orders that were open when they were last seen."""
-        self._follower = Follower(_Followed(self), PACE, interval)
+        self._follower = Follower(self, PACE, interval)
 
     @property
     def name(self) -> str:
@@ -185,7 +184,7 @@ class Robinhood:
             order = self._seen(await self._line.place(read, _ORDERS, body))
         except DuplicateOrder:
             order = await self._first(request)
-        self._follower.note(order)
+        self._follower.note(order, soon=request.type is OrderType.MARKET)
         return order
 
     async def cancel_order(self, client_order_id: str, symbol: str) -> ExchangeOrder:
@@ -211,22 +210,10 @@ class Robinhood:
     async def find_order(self, client_order_id: str, symbol: str) -> ExchangeOrder | None:
         """The order under this id; None when it is neither among the orders of late nor among open ones."""
         await self._be_ready()
-        known = self._exchange_ids.get(client_order_id)
-        if known is not None:
-            with contextlib.suppress(NoSuchOrder):
-                return await self.order(known)
-        since = reading.written_time(self._line.exchange_time() - _LOOKS_BACK)
-        lists = [{"created_at_start": since}, *({"state": state} for state in _STATES)]
-        for _ in range(_LOOKS):
-            doubtful = []
-            for wanted in lists:
-                found, whole = await self._listed(client_order_id, wanted)
-                if found is not None:
-                    return found
-                if not whole:
-                    doubtful.append(wanted)
-            lists = doubtful
-        return None
+        found = await self._found(client_order_id)
+        if found is not None and found.status is ExchangeStatus.OPEN:
+            self._follower.note(found)
+        return found
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders of the account on the symbol, whoever placed them."""
@@ -320,21 +307,6 @@ class Robinhood:
         """
         return self._watched.candles(since, self._line.exchange_time())
 
-    async def standing_orders(self) -> Sequence[OpenOrder]:
-        """Open orders on the symbol, but those in part filled only where one that is known may be among them.
-
-        Of others `open_orders` tells, and their fills do.
-        """
-        await self._be_ready()
-        first, second = _STATES
-        listed = await self._open(reading.open_order_of, (first,), symbol=self._native)
-        if not self._standing <= listed.keys():
-            listed |= await self._open(reading.open_order_of, (second,), symbol=self._native)
-        for each in listed.values():
-            self._seen(each.order)
-        self._standing = set(listed)
-        return list(listed.values())
-
     async def _watch(self) -> None:
         """See the price again and again, as often as was meant to. One that does not come leaves a gap."""
         loop = asyncio.get_running_loop()
@@ -360,6 +332,24 @@ class Robinhood:
         if not markets:
             raise ExchangeUnavailable(f"{NAME} has no market {self._symbol}")
         self._markets = markets
+
+    async def _found(self, client_order_id: str) -> ExchangeOrder | None:
+        known = self._exchange_ids.get(client_order_id)
+        if known is not None:
+            with contextlib.suppress(NoSuchOrder):
+                return await self.order(known)
+        since = reading.written_time(self._line.exchange_time() - _LOOKS_BACK)
+        lists = [{"created_at_start": since}, *({"state": state} for state in _STATES)]
+        for _ in range(_LOOKS):
+            doubtful = []
+            for wanted in lists:
+                found, whole = await self._listed(client_order_id, wanted)
+                if found is not None:
+                    return found
+                if not whole:
+                    doubtful.append(wanted)
+            lists = doubtful
+        return None
 
     async def _all(self, read: Callable[[Any], T], path: str, **query: str) -> list[T]:
         """A list, to its end."""
@@ -397,10 +387,10 @@ class Robinhood:
                         return order, True
         return None, whole
 
-    async def _open(self, read: Callable[[Any], T], states: Sequence[str] = _STATES, **query: str) -> dict[str, T]:
+    async def _open(self, read: Callable[[Any], T], **query: str) -> dict[str, T]:
         """Open orders by their ids."""
         listed: dict[str, T] = {}
-        for state in states:
+        for state in _STATES:
             listed.update(await self._all(lambda raw: (str(raw["id"]), read(raw)), _ORDERS, **query, state=state))
         return listed
 
@@ -427,20 +417,9 @@ class Robinhood:
         return self._exchange_ids[client_order_id]
 
     def _seen(self, order: ExchangeOrder) -> ExchangeOrder:
-        if order.status is ExchangeStatus.OPEN:
-            self._standing.add(order.exchange_order_id)
         if order.client_order_id:
             self._exchange_ids[order.client_order_id] = order.exchange_order_id
         return order
-
-
-class _Followed:
-    """An account as it is followed: what is asked every few seconds is asked in as few requests as will do."""
-
-    def __init__(self, account: Robinhood) -> None:
-        self.open_orders = account.standing_orders
-        self.order, self.trades_since, self.trades_of = account.order, account.trades_since, account.trades_of
-        self.candles, self.exchange_now = account.candles, account.exchange_now
 
 
 def _first_of(read: Callable[[Any], T]) -> Callable[[Any], T]:

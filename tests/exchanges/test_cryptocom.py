@@ -29,6 +29,7 @@ from node_agent.exchanges.port import (
     OrderRefused,
     OutcomeUnknown,
     RateLimited,
+    TooSmall,
 )
 from node_agent.exchanges.profile import KeyCheck
 from tests.cryptocom import wire
@@ -74,7 +75,7 @@ async def exchange(venue: VenueProcess) -> AsyncIterator[CryptoCom]:
     ("status", "body", "kind"),
     [
         (500, said(306, "INSUFFICIENT_AVAILABLE_BALANCE", result={"client_oid": "1", "order_id": "2"}), OrderRefused),
-        (500, said(415, "BELOW_MIN_ORDER_SIZE"), OrderRefused),
+        (500, said(415, "BELOW_MIN_ORDER_SIZE"), TooSmall),
         (500, said("309", "MARKET_IS_NOT_OPEN"), OrderRefused),
         (400, said(213, "INVALID_ORDERQTY:Invalid order quantity"), OrderRefused),
         (400, said(315, "FAR_AWAY_LIMIT_PRICE"), OrderRefused),

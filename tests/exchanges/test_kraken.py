@@ -30,6 +30,7 @@ from node_agent.exchanges.port import (
     OrderRefused,
     OutcomeUnknown,
     RateLimited,
+    TooSmall,
 )
 from node_agent.exchanges.through_ccxt import connect
 from tests.exchanges.stub import Stub
@@ -455,7 +456,9 @@ def said(*errors: str) -> str:
         ("EOrder:Tick size check failed", OrderRefused),
         ("EOrder:Invalid price:XBTUSD price can only be specified up to 1 decimals.", OrderRefused),
         ("EGeneral:Invalid arguments", OrderRefused),
-        ("EGeneral:Invalid arguments:volume minimum not met", OrderRefused),
+        ("EGeneral:Invalid arguments:volume minimum not met", TooSmall),
+        ("EOrder:Order minimum not met", TooSmall),
+        ("EOrder:Cost minimum not met", TooSmall),
         ("EAccount:Invalid permissions:XMR trading restricted for PL.", OrderRefused),
         ("EQuery:Unknown asset pair", OrderRefused),
         ("EService:Market in cancel_only mode", OrderRefused),

@@ -34,7 +34,14 @@ from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden, Guard
 from node_agent.exchanges.okx import PROFILE, Okx, okx_traits, open_exchange
 from node_agent.exchanges.permissions import judge
-from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, KeyRefused, OrderRefused, OutcomeUnknown
+from node_agent.exchanges.port import (
+    ExchangeError,
+    ExchangeUnavailable,
+    KeyRefused,
+    OrderRefused,
+    OutcomeUnknown,
+    TooSmall,
+)
 from node_agent.exchanges.port import RateLimited as TooMany
 from node_agent.exchanges.through_ccxt import connect
 from tests.exchanges.stub import Stub
@@ -443,7 +450,7 @@ def said(code: str, *, order: str | None = None) -> str:
     [
         (200, said("1", order="51008"), OrderRefused),
         (200, said("1", order="51008_1000"), OrderRefused),
-        (200, said("2", order="51020"), OrderRefused),
+        (200, said("2", order="51020"), TooSmall),
         (200, said("0", order="51121"), OrderRefused),
         (400, said("51000"), OrderRefused),
         (200, said("51001"), OrderRefused),

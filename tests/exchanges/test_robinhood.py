@@ -407,27 +407,6 @@ async def test_what_open_buys_hold_of_dollars_is_counted_and_of_sells_it_is_anyw
     assert await exchange.balances() == {"USD": Decimal(99_600), "BTC": Decimal("5.01")}
 
 
-async def test_orders_in_part_filled_are_followed_though_they_are_listed_only_where_one_may_be() -> None:
-    line = Standing()
-    ours = on(line)
-    assert await ours.standing_orders() == []
-    assert line.states() == ["open"]
-    line.rows["open"] = [an_order_row()]
-    assert [each.order.exchange_order_id for each in await ours.standing_orders()] == [ORDER_ID]
-    assert line.states() == ["open"]
-    partly = an_order_row(state="partially_filled", filled_asset_quantity="0.00005", average_price="36352.78")
-    line.rows = {"open": [], "partially_filled": [partly]}
-    for _ in range(3):
-        (listed,) = await ours.standing_orders()
-        assert listed.order.filled == Decimal("0.00005")
-        assert line.states() == ["open", "partially_filled"]
-    line.rows = {"open": [], "partially_filled": []}
-    assert await ours.standing_orders() == []
-    assert line.states() == ["open", "partially_filled"]
-    assert await ours.standing_orders() == []
-    assert line.states() == ["open"]
-
-
 async def test_prices_that_do_not_come_leave_a_gap_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "SHORTEST", timedelta(seconds=1))
     price = {"symbol": "BTC-USD", "bid_inclusive_of_sell_spread": 99.5, "ask_inclusive_of_buy_spread": "100.5"}
