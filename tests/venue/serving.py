@@ -12,7 +12,7 @@ from tests.venue.app import Venue
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.server import serve
 
-INTERVALS: Final = {"1s": 1000, "1m": 60_000}
+INTERVALS: Final = {"1s": 1000, "1m": 60_000, "1h": 3_600_000}
 
 
 def main(kind: type[Venue]) -> None:
