@@ -29,6 +29,8 @@ _PACKAGE: Final = "ccxt"
 _ASYNC: Final = "ccxt.async_support"
 _HOMES: Final = ("ccxt.base.errors", "ccxt.base.exchange")
 """Where the names are at home that ccxt's own modules import from its package."""
+_LATER: Final = ("ccxt.static_dependencies.ethabi", "ccxt.static_dependencies.keccak")
+"""What its modules import when it is first needed: the whole package would come with it by then."""
 
 
 def connect(traits: Traits, opening: Opening) -> Line:
@@ -101,6 +103,8 @@ def _alone(path: str) -> Any:
         _stand_in(name, package.__path__)
         stand_ins.add(name)
     try:
+        for later in _LATER:
+            importlib.import_module(later)
         return getattr(importlib.import_module(path), path.rpartition(".")[2])
     finally:
         for name in stand_ins:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from node_agent.exchanges.binance import binance_traits, open_exchange
+from node_agent.exchanges.catalogue import EXCHANGES
 from node_agent.exchanges.through_ccxt import connect
+from tests.exchanges.cases import case_of
 from tests.exchanges.opening import an_opening
 from tests.exchanges.stub import Stub
 
@@ -128,3 +130,34 @@ async def test_ccxts_log_stays_above_what_shows_requests() -> None:
     assert logger.level == logging.WARNING
     assert line.client.verbose is False
     await line.close()
+
+
+IN_USE = """
+import asyncio, json, sys
+from datetime import timedelta
+from decimal import Decimal
+from pydantic import SecretStr
+from node_agent.core.market import OrderRequest, OrderType, Side
+from node_agent.exchanges.catalogue import open_exchange
+from node_agent.exchanges.profile import Opening
+name, symbol, price, amount, key, url = {given!r}
+async def use():
+    key_ = {{part: SecretStr(value) for part, value in key.items()}}
+    exchange = open_exchange(name, Opening(key_, symbol, timedelta(minutes=1), url=url))
+    await exchange.markets()
+    wanted = OrderRequest("0" * 32, symbol, Side.BUY, OrderType.LIMIT, Decimal(amount), Decimal(price))
+    order = await exchange.create_order(wanted)
+    await exchange.cancel_order(order.client_order_id, symbol)
+    await exchange.close()
+asyncio.run(use())
+print(json.dumps("ccxt" in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_an_exchange_in_use_does_not_bring_in_the_others_after_all(name: str) -> None:
+    case = case_of(name)
+    with case.start() as process:
+        process.price(case.price)
+        given = (case.name, case.symbol, case.below, case.amount, dict(case.key), process.url)
+        assert run(IN_USE.format(given=given)) is False
