@@ -49,7 +49,7 @@ async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list
         answer = answers.get(request.path.removeprefix(ROOT))
         return Answer(200 if answer is not None else 404, json.dumps(answer).encode())
 
-    server, port = await serve(HttpRequest, respond, 0)
+    server, port = await serve(respond, 0)
     async with server:
         yield f"http://127.0.0.1:{port}", asked
 

@@ -107,7 +107,7 @@ class Told:
     @asynccontextmanager
     async def account(self) -> AsyncIterator[Okx]:
         """Ours, connected to it."""
-        server, port = await serve(HttpRequest, self.respond, 0)
+        server, port = await serve(self.respond, 0)
         try:
             async with opened(f"http://127.0.0.1:{port}") as ours:
                 yield ours
