@@ -7,12 +7,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
-from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges.coinbase import Coinbase, coinbase_traits, teach
 from node_agent.exchanges.through_ccxt import connect
 from tests.coinbase.caller import ROOT
@@ -22,6 +19,7 @@ from tests.venue.server import serve
 
 RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/coinbase.json").read_text())
 SYMBOL: Final = CASE.symbol
+an_order, at_market = CASE.order, CASE.at_market
 
 
 @asynccontextmanager
@@ -52,16 +50,6 @@ async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list
     server, port = await serve(respond, 0)
     async with server:
         yield f"http://127.0.0.1:{port}", asked
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price."""
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30000))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
 
 
 def product(base: str, quote: str) -> dict[str, str]:

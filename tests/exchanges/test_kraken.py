@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from node_agent.core.market import ExchangeStatus, IdForm, OrderRequest, OrderType, Side, TimeInForce
+from node_agent.core.market import ExchangeStatus, IdForm, Side, TimeInForce
 from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden
 from node_agent.exchanges.kraken import PROFILE, Kraken, kraken_traits, open_exchange
@@ -41,6 +41,7 @@ from tests.venue.process import VenueProcess
 pytestmark = pytest.mark.asyncio
 
 SYMBOL = CASE.symbol
+an_order, at_market = CASE.order, CASE.at_market
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +70,6 @@ async def opened(url: str, symbol: str = SYMBOL) -> AsyncIterator[Kraken]:
 async def exchange(process: VenueProcess) -> AsyncIterator[Kraken]:
     async with opened(process.url) as ours:
         yield ours
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit order that rests far below the price, under an id of its own."""
-    usual: dict[str, Any] = {
-        "client_order_id": uuid4().hex,
-        "symbol": SYMBOL,
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "amount": Decimal("0.01"),
-        "price": Decimal("30000"),
-    }
-    return OrderRequest(**usual | changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
 
 
 def answering(exchange: Kraken, answers: Mapping[str, Any]) -> list[str]:

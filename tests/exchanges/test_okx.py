@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -24,7 +23,6 @@ from node_agent.core.market import (
     Liquidity,
     Market,
     OrderRequest,
-    OrderType,
     Side,
     TimeInForce,
 )
@@ -49,6 +47,7 @@ pytestmark = pytest.mark.asyncio
 
 SYMBOL: Final = CASE.symbol
 DAY: Final = 86_400
+an_order, at_market = CASE.order, CASE.at_market
 
 
 process = process_of(CASE)
@@ -78,16 +77,6 @@ async def opened(url: str, **changes: Any) -> AsyncIterator[Okx]:
         yield ours
     finally:
         await ours.close()
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price."""
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30_000))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
 
 
 class Told:

@@ -57,6 +57,7 @@ from tests.venue.process import Placed, VenueProcess
 SYMBOL = CASE.symbol
 AT_ONCE = timedelta(0)
 MINUTES_AGO = timedelta(minutes=5)
+an_order, at_market = CASE.order, CASE.at_market
 
 
 @dataclass
@@ -99,15 +100,6 @@ def opened_at(
     if settles_within is not None:
         traits = replace(traits, conduct=Conduct(settles_within=settles_within))
     return Polymarket(connect(traits, opening), traits, opening)
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal(10), Decimal("0.40"))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
 
 
 def at_once(**changes: Any) -> OrderRequest:
