@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import ccxt.async_support as ccxt  # type: ignore[import-untyped, unused-ignore]
-import pytest
 import pytest_asyncio
 
 from tests.binance.caller import Caller
+from tests.binance.case import CASE
 from tests.binance.process import BinanceProcess
+from tests.venue.fixtures import as_new, caller_of, process_of
 
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[BinanceProcess]:
-    with BinanceProcess("--symbol", "BTCUSDT", "--symbol", "ETHUSDT") as running:
-        yield running
-
-
-@pytest.fixture
-def exchange(process: BinanceProcess) -> BinanceProcess:
-    """New books, and a price that stands still."""
-    process.reset()
-    process.price("40000.00")
-    return process
-
-
-@pytest.fixture
-def caller(exchange: BinanceProcess) -> Iterator[Caller]:
-    with Caller(exchange) as ready:
-        yield ready
+process = process_of(replace(CASE, options=("--symbol", "BTCUSDT", "--symbol", "ETHUSDT")))
+exchange = as_new(CASE, "exchange")
+caller = caller_of(Caller, "exchange")
 
 
 @pytest_asyncio.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,6 @@ from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from node_agent.core.market import ExchangeStatus, IdForm, Side, TimeInForce
 from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
@@ -36,25 +35,13 @@ from tests.exchanges.stub import Stub
 from tests.kraken import wire
 from tests.kraken.case import CASE
 from tests.kraken.venue import TRADING
+from tests.venue.fixtures import as_new, ours_on, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
 
 SYMBOL = CASE.symbol
 an_order, at_market = CASE.order, CASE.at_market
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture
-def process(running: VenueProcess) -> VenueProcess:
-    running.reset()
-    running.price(CASE.price)
-    return running
 
 
 @asynccontextmanager
@@ -66,10 +53,9 @@ async def opened(url: str, symbol: str = SYMBOL) -> AsyncIterator[Kraken]:
         await exchange.close()
 
 
-@pytest_asyncio.fixture
-async def exchange(process: VenueProcess) -> AsyncIterator[Kraken]:
-    async with opened(process.url) as ours:
-        yield ours
+running = process_of(CASE, name="running")
+process = as_new(CASE, "process", of="running")
+exchange = ours_on("process", opened)
 
 
 def answering(exchange: Kraken, answers: Mapping[str, Any]) -> list[str]:

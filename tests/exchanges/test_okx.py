@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 
 from node_agent.core.market import (
     ExchangeOrder,
@@ -38,7 +37,7 @@ from node_agent.exchanges.through_ccxt import connect
 from tests.exchanges.stub import Stub
 from tests.okx.caller import Caller, rows
 from tests.okx.case import CASE
-from tests.venue.fixtures import as_new, process_of
+from tests.venue.fixtures import as_new, caller_of, ours_on, process_of
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.process import VenueProcess
 from tests.venue.server import serve
@@ -48,23 +47,6 @@ pytestmark = pytest.mark.asyncio
 SYMBOL: Final = CASE.symbol
 DAY: Final = 86_400
 an_order, at_market = CASE.order, CASE.at_market
-
-
-process = process_of(CASE)
-okx = as_new(CASE, "okx")
-
-
-@pytest.fixture
-def hand(okx: VenueProcess) -> Iterator[Caller]:
-    """The owner's own."""
-    with Caller(okx) as caller:
-        yield caller
-
-
-@pytest_asyncio.fixture
-async def exchange(okx: VenueProcess) -> AsyncIterator[Okx]:
-    async with opened(okx.url) as ours:
-        yield ours
 
 
 @asynccontextmanager
@@ -77,6 +59,12 @@ async def opened(url: str, **changes: Any) -> AsyncIterator[Okx]:
         yield ours
     finally:
         await ours.close()
+
+
+process = process_of(CASE)
+okx = as_new(CASE, "okx")
+hand = caller_of(Caller, "okx", "hand")
+exchange = ours_on("okx", opened)
 
 
 class Told:

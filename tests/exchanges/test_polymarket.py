@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +52,7 @@ from tests.polymarket.books import fee
 from tests.polymarket.case import CASE, KEY
 from tests.polymarket.test_polymarket import VECTOR, VECTOR_CHAIN, VECTOR_ID
 from tests.polymarket.venue import FINE_TOKEN, TOKEN
+from tests.venue.fixtures import process_of
 from tests.venue.process import Placed, VenueProcess
 
 SYMBOL = CASE.symbol
@@ -107,17 +108,9 @@ def at_once(**changes: Any) -> OrderRequest:
     return an_order(**{"price": Decimal("0.50"), "time_in_force": TimeInForce.IOC} | changes)
 
 
-@pytest.fixture(scope="module")
-def polymarket() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def forgetful() -> Iterator[VenueProcess]:
-    """One that tells nothing of an order that has ended."""
-    with VenueProcess.of("polymarket", {**KEY, "forgets": "yes"}) as started:
-        yield started
+polymarket = process_of(CASE, name="polymarket")
+# One that tells nothing of an order that has ended.
+forgetful = process_of(replace(CASE, key={**KEY, "forgets": "yes"}), name="forgetful")
 
 
 @asynccontextmanager
