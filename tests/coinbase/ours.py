@@ -15,7 +15,7 @@ from node_agent.exchanges.through_ccxt import connect
 from tests.coinbase.caller import ROOT
 from tests.coinbase.case import CASE
 from tests.venue.http import Answer, HttpRequest
-from tests.venue.server import serve
+from tests.venue.replay import Replay
 
 RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/coinbase.json").read_text())
 SYMBOL: Final = CASE.symbol
@@ -38,18 +38,15 @@ async def opened(url: str, *, symbol: str = SYMBOL, **changes: Any) -> AsyncIter
 @asynccontextmanager
 async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list[HttpRequest]]]:
     """A server that gives each path its answer; its address, and what it was asked. The time is told by itself."""
-    asked: list[HttpRequest] = []
 
-    async def respond(request: HttpRequest) -> Answer:
-        asked.append(request)
+    def answer(request: HttpRequest) -> Answer:
         if request.path == ROOT + "time":
             return Answer(200, json.dumps({"epochMillis": str(round(time.time() * 1000))}).encode())
-        answer = answers.get(request.path.removeprefix(ROOT))
-        return Answer(200 if answer is not None else 404, json.dumps(answer).encode())
+        told = answers.get(request.path.removeprefix(ROOT))
+        return Answer(200 if told is not None else 404, json.dumps(told).encode())
 
-    server, port = await serve(respond, 0)
-    async with server:
-        yield f"http://127.0.0.1:{port}", asked
+    async with Replay(answer) as far:
+        yield far.url, far.requests
 
 
 def product(base: str, quote: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ from tests.okx.case import CASE
 from tests.venue.fixtures import as_new, caller_of, ours_on, process_of
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.process import VenueProcess
-from tests.venue.server import serve
+from tests.venue.replay import Replay
 
 pytestmark = pytest.mark.asyncio
 
@@ -67,29 +67,24 @@ hand = caller_of(Caller, "okx", "hand")
 exchange = ours_on("okx", opened)
 
 
-class Told:
+class Told(Replay):
     """An OKX that gives each path an answer of its own, and keeps what it was sent."""
 
     def __init__(self, **answers: list[Any]) -> None:
         """`answers`: rows by the last part of the path, with `_` for `-`."""
+        super().__init__(self._told)
         now = {"ts": str(round(time.time() * 1000))}
         self.answers = {"time": [now], "instruments": [INSTRUMENT], **answers}
-        self.requests: list[HttpRequest] = []
 
-    async def respond(self, request: HttpRequest) -> Answer:
-        self.requests.append(request)
+    def _told(self, request: HttpRequest) -> Answer:
         data = self.answers[request.path.rpartition("/")[2].replace("-", "_")]
         return Answer(200, json.dumps({"code": "0", "data": data, "msg": ""}).encode())
 
     @asynccontextmanager
     async def account(self) -> AsyncIterator[Okx]:
         """Ours, connected to it."""
-        server, port = await serve(self.respond, 0)
-        try:
-            async with opened(f"http://127.0.0.1:{port}") as ours:
-                yield ours
-        finally:
-            server.close()
+        async with self, opened(self.url) as ours:
+            yield ours
 
 
 # As OKX's documentation shows them.
