@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar, Final
@@ -20,6 +19,7 @@ from tests.venue.faults import Fault
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import LISTED
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 HTML: Final = "text/html"
 
@@ -99,12 +99,12 @@ class Exchange(Account):
             for name, count in self.desk.limits.orders(self.clock.now()).items():
                 headers[f"x-mbx-order-count-{name.lower()}"] = str(count)
         self._note_list()
-        return Answer(200, json.dumps(value, separators=(",", ":")).encode(), headers)
+        return as_json(value, headers=headers)
 
     def _refuse(self, refused: Refused) -> Answer:
         self.refusals[f"{refused.code} {refused.message}"] += 1
-        body = json.dumps({"code": refused.code, "msg": refused.message}, separators=(",", ":"))
-        return Answer(refused.status, body.encode(), self._headers() | refused.headers)
+        told = {"code": refused.code, "msg": refused.message}
+        return as_json(told, refused.status, self._headers() | refused.headers)
 
     def _headers(self) -> dict[str, str]:
         used = str(self.desk.limits.used)
@@ -147,4 +147,4 @@ class Exchange(Account):
             return fresh
         symbol = arrived.params.optional("symbol")
         rows: list[Any] = [row for row in self._listed_before if symbol in (None, row["symbol"])]
-        return Answer(200, json.dumps(rows).encode(), fresh.headers)
+        return as_json(rows, headers=fresh.headers)

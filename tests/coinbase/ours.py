@@ -16,6 +16,7 @@ from tests.coinbase.caller import ROOT
 from tests.coinbase.case import CASE
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.replay import Replay
+from tests.venue.writing import as_json
 
 RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/coinbase.json").read_text())
 SYMBOL: Final = CASE.symbol
@@ -41,9 +42,9 @@ async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list
 
     def answer(request: HttpRequest) -> Answer:
         if request.path == ROOT + "time":
-            return Answer(200, json.dumps({"epochMillis": str(round(time.time() * 1000))}).encode())
+            return as_json({"epochMillis": str(round(time.time() * 1000))})
         told = answers.get(request.path.removeprefix(ROOT))
-        return Answer(200 if told is not None else 404, json.dumps(told).encode())
+        return as_json(told, 200 if told is not None else 404)
 
     async with Replay(answer) as far:
         yield far.url, far.requests

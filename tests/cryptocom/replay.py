@@ -9,6 +9,7 @@ from typing import Any
 from tests.cryptocom.venue import ROOT
 from tests.venue import replay
 from tests.venue.http import Answer, HttpRequest
+from tests.venue.writing import as_json
 
 Answers = Mapping[str, Mapping[str, Any] | Callable[[Mapping[str, Any]], Any]]
 
@@ -31,4 +32,4 @@ class Replay(replay.Replay):
         self.asked.append((method, params))
         told = self._answers[method]
         answer = {"id": 1, "method": method, "code": 0, "result": told(params)} if callable(told) else told
-        return Answer(200, json.dumps(answer).encode())
+        return as_json(answer)

@@ -41,6 +41,7 @@ from tests.venue.fixtures import as_new, caller_of, ours_on, process_of
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.process import VenueProcess
 from tests.venue.replay import Replay
+from tests.venue.writing import as_json
 
 pytestmark = pytest.mark.asyncio
 
@@ -78,7 +79,7 @@ class Told(Replay):
 
     def _told(self, request: HttpRequest) -> Answer:
         data = self.answers[request.path.rpartition("/")[2].replace("-", "_")]
-        return Answer(200, json.dumps({"code": "0", "data": data, "msg": ""}).encode())
+        return as_json({"code": "0", "data": data, "msg": ""})
 
     @asynccontextmanager
     async def account(self) -> AsyncIterator[Okx]:

@@ -12,6 +12,7 @@ from tests.venue.account import Account
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.orders import Ask
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 PREFIX: Final = "/_test/"
 
@@ -28,10 +29,10 @@ def answer(venue: V, request: HttpRequest, actions: Actions[V]) -> Answer:
     try:
         result = action(venue, json.loads(request.body or "{}"))
     except Refused as refused:
-        return Answer(refused.status, json.dumps({"code": refused.code, "msg": refused.message}).encode())
+        return as_json({"code": refused.code, "msg": refused.message}, refused.status)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        return Answer(400, json.dumps({"error": repr(error)}).encode())
-    return Answer(200, json.dumps(result).encode())
+        return as_json({"error": repr(error)}, 400)
+    return as_json(result)
 
 
 def _books(venue: Account, body: dict[str, Any]) -> Any:
