@@ -31,7 +31,7 @@ from node_agent.exchanges.port import (
     RateLimited,
 )
 from node_agent.exchanges.through_ccxt import connect
-from tests.exchanges.stub import Stub
+from tests.exchanges.stub import Stub, error_of
 from tests.kraken import wire
 from tests.kraken.case import CASE
 from tests.kraken.venue import TRADING
@@ -409,9 +409,7 @@ def line_to(url: str) -> Line:
 async def fault(line: Line, *, acts: bool) -> ExchangeError:
     """The error that an order, or a question, ends with."""
     method, parameters = ("private_post_addorder", {"pair": "XXBTZUSD"}) if acts else ("private_post_openorders", {})
-    with pytest.raises(ExchangeError) as raised:
-        await line.ask(dict, method, parameters, acts=acts)
-    return raised.value
+    return await error_of(line.ask(dict, method, parameters, acts=acts))
 
 
 def said(*errors: str) -> str:
