@@ -40,6 +40,7 @@ CANCELLED_WITHIN: Final = 50
 MOST_CANDLES: Final = 350
 MOST_A_PAGE: Final = 250
 WALLETS_A_PAGE: Final = 2
+SMALLEST: Final = Decimal("1e-8")
 GRANULARITIES: Final = {
     "ONE_MINUTE": 60,
     "FIVE_MINUTE": 300,
@@ -56,21 +57,8 @@ class CoinbaseVenue(Venue):
     """Coinbase's Advanced Trade, with one account and one key."""
 
     listed: ClassVar = {
-        rules.symbol: rules
-        for rules in (
-            Rules(
-                "BTC-USD",
-                "BTC",
-                "USD",
-                Decimal(40000),
-                step=Decimal("1e-8"),
-                least=Decimal("1e-8"),
-                notional=Decimal(1),
-            ),
-            Rules(
-                "ETH-USD", "ETH", "USD", Decimal(2500), step=Decimal("1e-8"), least=Decimal("1e-8"), notional=Decimal(1)
-            ),
-        )
+        name: Rules(name, base, "USD", Decimal(opening), step=SMALLEST, least=SMALLEST, notional=Decimal(1))
+        for name, base, opening in (("BTC-USD", "BTC", 40_000), ("ETH-USD", "ETH", 2500))
     }
     deposits: ClassVar = {"USD": "100000", "BTC": "5", "ETH": "50", "USDC": "250.5"}
     keeps: ClassVar = QuoteFeeBooks
