@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from decimal import localcontext
 from typing import Any
 
 import ccxt.async_support as ccxt  # type: ignore[import-untyped, unused-ignore]
+import pytest
 import pytest_asyncio
 
 from tests.binance.caller import Caller
@@ -19,8 +21,15 @@ exchange = as_new(CASE, "exchange")
 caller = caller_of(Caller, "exchange")
 
 
+@pytest.fixture
+def rounding_of_its_own() -> Iterator[None]:
+    """ccxt changes how the whole process rounds, and leaves it so: tests that come later would see it."""
+    with localcontext():
+        yield
+
+
 @pytest_asyncio.fixture
-async def client(exchange: BinanceProcess) -> AsyncIterator[Any]:
+async def client(exchange: BinanceProcess, rounding_of_its_own: None) -> AsyncIterator[Any]:
     options = {"fetchMarkets": ["spot"], "fetchCurrencies": False, "fetchMargins": False}
     made = ccxt.binance(
         {
