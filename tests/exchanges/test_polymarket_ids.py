@@ -26,7 +26,7 @@ AT_ONCE = timedelta(0)
 polymarket = process_of(CASE, name="polymarket")
 bench = bench_on("polymarket")
 # One that tells nothing of an order that has ended.
-forgetful = process_of(replace(CASE, key={**KEY, "forgets": "yes"}), name="forgetful")
+forgetful = process_of(replace(CASE, key={**KEY, "forgets": "yes"}, options=("--interval", "1m")), name="forgetful")
 oblivion = bench_on("forgetful", settles_within=AT_ONCE)
 
 
