@@ -20,7 +20,7 @@ import pytest_asyncio
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OrderRequest, OrderType, Side
 from node_agent.exchanges.catalogue import EXCHANGES, open_exchange, profile_of
 from node_agent.exchanges.guard import Forbidden
-from node_agent.exchanges.permissions import judge
+from node_agent.exchanges.permissions import Judgement, judge
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,
@@ -380,31 +380,30 @@ async def test_what_is_told_of_its_orders_is_what_it_takes(bench: Bench) -> None
     assert set(profile_of(bench.case.name).order_types) == taken
 
 
+async def judged(bench: Bench, told: Mapping[str, Any] | None) -> Judgement:
+    """What the profile says to a key of which this is told."""
+    rules = profile_of(bench.case.name).rules
+    assert rules is not None
+    assert told is not None
+    bench.process.permissions(**told)
+    permissions = await bench.exchange.key_permissions()
+    assert permissions is not None
+    return judge(rules, permissions)
+
+
 async def test_c31_a_key_that_can_take_money_out_is_refused(bench: Bench) -> None:
-    profile = profile_of(bench.case.name)
-    if profile.key_check is not KeyCheck.ASKED:
+    if profile_of(bench.case.name).key_check is not KeyCheck.ASKED:
         assert bench.case.too_powerful is None
         return
-    assert bench.case.too_powerful is not None
-    assert profile.rules is not None
-    bench.process.permissions(**bench.case.too_powerful)
-    told = await bench.exchange.key_permissions()
-    assert told is not None
-    judgement = judge(profile.rules, told)
+    judgement = await judged(bench, bench.case.too_powerful)
     assert not judgement.accepted
     assert judgement.forbidden
 
 
 async def test_c32_a_permission_that_nobody_knows_refuses_the_key(bench: Bench) -> None:
-    profile = profile_of(bench.case.name)
-    if profile.key_check is not KeyCheck.ASKED:
+    if profile_of(bench.case.name).key_check is not KeyCheck.ASKED:
         return
-    assert bench.case.stranger is not None
-    assert profile.rules is not None
-    bench.process.permissions(**bench.case.stranger)
-    told = await bench.exchange.key_permissions()
-    assert told is not None
-    assert judge(profile.rules, told).unknown
+    assert (await judged(bench, bench.case.stranger)).unknown
 
 
 async def _order_path(bench: Bench) -> str:
