@@ -1,35 +1,26 @@
-"""The exchange as one thing that answers requests: limits, key, fault plan, endpoint, and the tests' own control."""
+"""The exchange as one thing that answers requests: limits, key, fault plan, endpoint."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from random import Random
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tests.binance import wire
-from tests.binance.desk import Desk
+from tests.binance.desk import TRADE_ONLY, Desk
 from tests.binance.limits import Limits
 from tests.binance.params import Params
-from tests.binance.requests import Key, Request, Window, authenticate
+from tests.binance.requests import Window, authenticate, params_of
 from tests.binance.routes import ROUTES, Route
 from tests.venue import refusals
-from tests.venue.books import Books
-from tests.venue.faults import Fault, Faults
-from tests.venue.http import Answer, Clock
-from tests.venue.market import Market, Rules
+from tests.venue.account import Account
+from tests.venue.faults import Fault
+from tests.venue.http import Answer, HttpRequest
+from tests.venue.market import LISTED
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
-ORDER_PATHS: Final = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades")
-ONLY_FOR: Final = {
-    "not_found_once": ("GET", "/api/v3/order"),
-    "stale_list": ("GET", "/api/v3/openOrders"),
-}
-MORE_FAULTS: Final = (*ONLY_FOR, "-1021", "429", "418", "duplicate")
 HTML: Final = "text/html"
 
 
@@ -37,46 +28,34 @@ HTML: Final = "text/html"
 class _Arrived:
     """A request that was let in; it meets the books that were there when it came."""
 
-    request: Request
+    request: HttpRequest
     params: Params
     route: Route
     window: Window | None
     desk: Desk
 
 
-class Exchange:
-    """One account with one key."""
+class Exchange(Account):
+    """Unlike other venues here it lets a request in before anything goes wrong with it."""
 
-    def __init__(
-        self,
-        key: Key,
-        listed: list[Rules],
-        deposited: Mapping[str, Decimal],
-        *,
-        interval: int = 1000,
-        seed: int = 0,
-        clock: Clock | None = None,
-    ) -> None:
-        self.key = key
-        self.clock = clock or Clock()
-        self._listed, self._deposited, self._interval, self._seed = listed, deposited, interval, seed
-        self.reset()
+    listed: ClassVar = {"BTCUSDT": LISTED["BTCUSDT"]}
+    deposits: ClassVar = {"USDT": "100000", "BTC": "5"}
+    trade_only: ClassVar = TRADE_ONLY
+    order_paths: ClassVar = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/allOrders", "/api/v3/myTrades")
+    only_for: ClassVar = {
+        "not_found_once": ("GET", "/api/v3/order"),
+        "stale_list": ("GET", "/api/v3/openOrders"),
+    }
+    more_faults: ClassVar = (*only_for, "-1021", "429", "418", "duplicate")
 
     def reset(self) -> None:
         """New books, limits and faults. What is still on its way is done in the old books."""
-        self.key.valid = True
-        self.clock.ahead = 0.0
-        markets = {rules.symbol: Market(rules, self._interval, self._seed) for rules in self._listed}
-        books = Books(self.clock.now, markets, self._deposited, self._seed)
-        self.desk = Desk(books, Limits(), chance=Random(self._seed))
-        self.faults = Faults(ORDER_PATHS, ONLY_FOR, MORE_FAULTS)
-        self.requests: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
+        super().reset()
+        self.desk = Desk(self.books, Limits(), self.permissions, Random(self._seed))
         self._listed_now: list[wire.Json] = []
         self._listed_before: list[wire.Json] = []
 
-    async def respond(self, request: Request) -> Answer | None:
-        """The answer; None when the connection is to be closed without one."""
+    async def respond(self, request: HttpRequest) -> Answer | None:
         self.requests[f"{request.method} {request.path}"] += 1
         try:
             arrived = self._arrive(request)
@@ -98,14 +77,15 @@ class Exchange:
             return self._stale(arrived)
         return await self._fail_after(fault, self._perform(arrived), arrived)
 
-    def _arrive(self, request: Request) -> _Arrived:
+    def _arrive(self, request: HttpRequest) -> _Arrived:
         route = ROUTES.get((request.method, request.path))
         if route is None:
             raise Refused(-1, f"No such endpoint: {request.method} {request.path}", 404)
-        params = request.params
+        params = params_of(request)
         now = self.clock.now()
         self.desk.limits.spend(route.weight(params), now)
-        window = authenticate(request, params, self.key, now) if route.signed else None
+        key = self.key if self.valid else None
+        window = authenticate(request, params, key, now) if route.signed else None
         return _Arrived(request, params, route, window, self.desk)
 
     def _perform(self, arrived: _Arrived) -> Answer:
@@ -120,12 +100,12 @@ class Exchange:
             for name, count in self.desk.limits.orders(self.clock.now()).items():
                 headers[f"x-mbx-order-count-{name.lower()}"] = str(count)
         self._note_list()
-        return Answer(200, json.dumps(value, separators=(",", ":")).encode(), headers)
+        return as_json(value, headers=headers)
 
     def _refuse(self, refused: Refused) -> Answer:
         self.refusals[f"{refused.code} {refused.message}"] += 1
-        body = json.dumps({"code": refused.code, "msg": refused.message}, separators=(",", ":"))
-        return Answer(refused.status, body.encode(), self._headers() | refused.headers)
+        told = {"code": refused.code, "msg": refused.message}
+        return as_json(told, refused.status, self._headers() | refused.headers)
 
     def _headers(self) -> dict[str, str]:
         used = str(self.desk.limits.used)
@@ -147,25 +127,18 @@ class Exchange:
 
     async def _fail_after(self, fault: Fault, done: Answer, arrived: _Arrived) -> Answer | None:
         match fault.what:
-            case "drop_after":
-                return None
-            case "hang_after":
-                await asyncio.sleep(fault.seconds)
-                return None
-            case "answer_late":
-                await asyncio.sleep(fault.seconds)
-            case "5xx_after":
-                return self._refuse(refusals.timed_out())
             case "duplicate":
                 return self._perform(arrived)
             case "garbage" if self.faults.coin():
                 return Answer(200, b"<html><body>Be right back.</body></html>", done.headers, HTML)
-            case "garbage":
-                return Answer(200, done.body[: len(done.body) // 2], done.headers)
-        return done
+        return await self._after(fault, done)
+
+    def unavailable(self) -> Answer:
+        """It may have been done."""
+        return self._refuse(refusals.timed_out())
 
     def _note_list(self) -> None:
-        listed = [wire.shown(order) for order in self.desk.books.open()]
+        listed = [wire.shown(order) for order in self.books.open()]
         if listed != self._listed_now:
             self._listed_before, self._listed_now = self._listed_now, listed
 
@@ -175,4 +148,4 @@ class Exchange:
             return fresh
         symbol = arrived.params.optional("symbol")
         rows: list[Any] = [row for row in self._listed_before if symbol in (None, row["symbol"])]
-        return Answer(200, json.dumps(rows).encode(), fresh.headers)
+        return as_json(rows, headers=fresh.headers)

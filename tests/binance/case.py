@@ -11,7 +11,7 @@ from tests.venue.process import VenueProcess
 
 class _Case(Case):
     def start(self) -> VenueProcess:
-        return BinanceProcess(key=self.key["key"], secret=self.key["secret"])
+        return BinanceProcess(*self.options, key=self.key["key"], secret=self.key["secret"])
 
 
 CASE: Final = _Case(

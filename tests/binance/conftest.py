@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import localcontext
 from typing import Any
 
 import ccxt.async_support as ccxt  # type: ignore[import-untyped, unused-ignore]
@@ -10,31 +12,24 @@ import pytest
 import pytest_asyncio
 
 from tests.binance.caller import Caller
+from tests.binance.case import CASE
 from tests.binance.process import BinanceProcess
+from tests.venue.fixtures import as_new, caller_of, process_of
 
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[BinanceProcess]:
-    with BinanceProcess("--symbol", "BTCUSDT", "--symbol", "ETHUSDT") as running:
-        yield running
-
-
-@pytest.fixture
-def exchange(process: BinanceProcess) -> BinanceProcess:
-    """New books, and a price that stands still."""
-    process.reset()
-    process.price("40000.00")
-    return process
+process = process_of(replace(CASE, options=("--symbol", "BTCUSDT", "--symbol", "ETHUSDT")))
+exchange = as_new(CASE, "exchange")
+caller = caller_of(Caller, "exchange")
 
 
 @pytest.fixture
-def caller(exchange: BinanceProcess) -> Iterator[Caller]:
-    with Caller(exchange) as ready:
-        yield ready
+def rounding_of_its_own() -> Iterator[None]:
+    """ccxt changes how the whole process rounds, and leaves it so: tests that come later would see it."""
+    with localcontext():
+        yield
 
 
 @pytest_asyncio.fixture
-async def client(exchange: BinanceProcess) -> AsyncIterator[Any]:
+async def client(exchange: BinanceProcess, rounding_of_its_own: None) -> AsyncIterator[Any]:
     options = {"fetchMarkets": ["spot"], "fetchCurrencies": False, "fetchMargins": False}
     made = ccxt.binance(
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from string import ascii_letters, digits
 from typing import Any, Final
@@ -35,8 +35,8 @@ class Desk:
 
     books: Books
     limits: Limits
-    restrictions: dict[str, Any] = field(default_factory=lambda: dict(TRADE_ONLY))
-    chance: Random = field(default_factory=lambda: Random(0))
+    restrictions: dict[str, Any]
+    chance: Random
 
     def made_up(self) -> str:
         """A client id, for those who gave none."""

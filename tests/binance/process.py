@@ -21,10 +21,6 @@ class BinanceProcess(VenueProcess):
         self.key = key
         self.secret = secret
 
-    def restrictions(self, **flags: bool) -> None:
-        """Changes what apiRestrictions tells of the key, as `enableWithdrawals=True`."""
-        self._post("key", {"restrictions": flags})
-
     def foreign_cancel(self, order_id: int, symbol: str | None = None) -> dict[str, Any]:
         """A cancel by the owner's hand."""
         return self._post("foreign", {"cancel": order_id, "symbol": symbol})
@@ -32,10 +28,6 @@ class BinanceProcess(VenueProcess):
     def limits(self, **limits: float | None) -> None:
         """Sets weight, orders_10s, orders_1d, ban_after, ban_seconds; `ban` shuts the caller out for seconds."""
         self._post("limits", limits)
-
-    def permissions(self, **told: Any) -> None:
-        """Changes what the exchange tells of the key's permissions."""
-        self.restrictions(**told)
 
     def cancel(self, order_id: int, symbol: str | None = None) -> None:
         """The owner cancels an order by hand."""

@@ -175,7 +175,7 @@ def test_the_key_may_trade_and_nothing_else_unless_the_test_says_so(caller: Call
     path = "/sapi/v1/account/apiRestrictions"
     told = caller.call("GET", path).json()
     assert [name for name, value in told.items() if value is True] == ["enableReading", "enableSpotAndMarginTrading"]
-    exchange.restrictions(enableWithdrawals=True)
+    exchange.permissions(enableWithdrawals=True)
     assert caller.call("GET", path).json()["enableWithdrawals"] is True
 
 

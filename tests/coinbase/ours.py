@@ -7,21 +7,20 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
-from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges.coinbase import Coinbase, coinbase_traits, teach
 from node_agent.exchanges.through_ccxt import connect
 from tests.coinbase.caller import ROOT
 from tests.coinbase.case import CASE
 from tests.venue.http import Answer, HttpRequest
-from tests.venue.server import serve
+from tests.venue.replay import Replay
+from tests.venue.writing import as_json
 
 RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/coinbase.json").read_text())
 SYMBOL: Final = CASE.symbol
+an_order, at_market = CASE.order, CASE.at_market
 
 
 @asynccontextmanager
@@ -40,28 +39,15 @@ async def opened(url: str, *, symbol: str = SYMBOL, **changes: Any) -> AsyncIter
 @asynccontextmanager
 async def answering(answers: Mapping[str, Any]) -> AsyncIterator[tuple[str, list[HttpRequest]]]:
     """A server that gives each path its answer; its address, and what it was asked. The time is told by itself."""
-    asked: list[HttpRequest] = []
 
-    async def respond(request: HttpRequest) -> Answer:
-        asked.append(request)
+    def answer(request: HttpRequest) -> Answer:
         if request.path == ROOT + "time":
-            return Answer(200, json.dumps({"epochMillis": str(round(time.time() * 1000))}).encode())
-        answer = answers.get(request.path.removeprefix(ROOT))
-        return Answer(200 if answer is not None else 404, json.dumps(answer).encode())
+            return as_json({"epochMillis": str(round(time.time() * 1000))})
+        told = answers.get(request.path.removeprefix(ROOT))
+        return as_json(told, 200 if told is not None else 404)
 
-    server, port = await serve(HttpRequest, respond, 0)
-    async with server:
-        yield f"http://127.0.0.1:{port}", asked
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price."""
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30000))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
+    async with Replay(answer) as far:
+        yield far.url, far.requests
 
 
 def product(base: str, quote: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ carried out a moment later. Fees are taken in what is paid with.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -31,6 +30,7 @@ from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import Rules
 from tests.venue.orders import Order
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json, plain
 
 ROOT: Final = "/api/v3/brokerage/"
 ORDERS: Final = ROOT + "orders"
@@ -40,6 +40,7 @@ CANCELLED_WITHIN: Final = 50
 MOST_CANDLES: Final = 350
 MOST_A_PAGE: Final = 250
 WALLETS_A_PAGE: Final = 2
+SMALLEST: Final = Decimal("1e-8")
 GRANULARITIES: Final = {
     "ONE_MINUTE": 60,
     "FIVE_MINUTE": 300,
@@ -56,21 +57,8 @@ class CoinbaseVenue(Venue):
     """Coinbase's Advanced Trade, with one account and one key."""
 
     listed: ClassVar = {
-        rules.symbol: rules
-        for rules in (
-            Rules(
-                "BTC-USD",
-                "BTC",
-                "USD",
-                Decimal(40000),
-                step=Decimal("1e-8"),
-                least=Decimal("1e-8"),
-                notional=Decimal(1),
-            ),
-            Rules(
-                "ETH-USD", "ETH", "USD", Decimal(2500), step=Decimal("1e-8"), least=Decimal("1e-8"), notional=Decimal(1)
-            ),
-        )
+        name: Rules(name, base, "USD", Decimal(opening), step=SMALLEST, least=SMALLEST, notional=Decimal(1))
+        for name, base, opening in (("BTC-USD", "BTC", 40_000), ("ETH-USD", "ETH", 2500))
     }
     deposits: ClassVar = {"USD": "100000", "BTC": "5", "ETH": "50", "USDC": "250.5"}
     keeps: ClassVar = QuoteFeeBooks
@@ -103,19 +91,19 @@ class CoinbaseVenue(Venue):
                     self._see_token(request)
                 told = action(self, request, *place.groups())
                 self._pass_time()
-                return Answer(200, json.dumps(told).encode())
+                return as_json(told)
         raise Problem(404, "NOT_FOUND", "Not Found")
 
     def refused(self, refused: Refused) -> Answer:
         """In the shape that this kind of refusal has."""
         if isinstance(refused, NotMade):
-            return Answer(200, json.dumps(_not_made(refused)).encode())
+            return as_json(_not_made(refused))
         if not isinstance(refused, Problem):
             raise TypeError(f"a refusal in the words of the books: {refused}")
         if refused.status == 401:
             return Answer(401, b"Unauthorized\n", content="text/plain; charset=utf-8")
         told = {"error": refused.error, "error_details": refused.message, "message": refused.message}
-        return Answer(refused.status, json.dumps(told).encode())
+        return as_json(told, refused.status)
 
     def unavailable(self) -> Answer:
         """What the front says by itself."""
@@ -152,11 +140,11 @@ class CoinbaseVenue(Venue):
             "candles": [
                 {
                     "start": str(each.at // 1000),
-                    "low": views.text(each.low),
-                    "high": views.text(each.high),
-                    "open": views.text(each.open),
-                    "close": views.text(each.close),
-                    "volume": views.text(each.volume),
+                    "low": plain(each.low),
+                    "high": plain(each.high),
+                    "open": plain(each.open),
+                    "close": plain(each.close),
+                    "volume": plain(each.volume),
                 }
                 for each in told
             ]
@@ -170,7 +158,7 @@ class CoinbaseVenue(Venue):
         trade = {
             "trade_id": str(now),
             "product_id": product_id,
-            "price": views.text(price),
+            "price": plain(price),
             "size": "0.0372",
             "time": views.moment(now),
             "side": "BUY",
@@ -179,8 +167,8 @@ class CoinbaseVenue(Venue):
         }
         return {
             "trades": [trade],
-            "best_bid": views.text(price - market.rules.tick),
-            "best_ask": views.text(price + market.rules.tick),
+            "best_bid": plain(price - market.rules.tick),
+            "best_ask": plain(price + market.rules.tick),
         }
 
     def book(self, request: HttpRequest) -> Any:
@@ -191,14 +179,11 @@ class CoinbaseVenue(Venue):
         price, tick = market.price(self.clock.now()), market.rules.tick
         levels = range(1, params.whole_number(values, "limit", 50) + 1)
         bids, asks = (
-            [
-                {"price": views.text(price + side * step * tick), "size": views.text(Decimal(step) / 8)}
-                for step in levels
-            ]
+            [{"price": plain(price + side * step * tick), "size": plain(Decimal(step) / 8)} for step in levels]
             for side in (-1, 1)
         )
         told = {"product_id": product_id, "bids": bids, "asks": asks, "time": views.moment(self.clock.now())}
-        return {"pricebook": told, "last": views.text(price), "mid_market": views.text(price)}
+        return {"pricebook": told, "last": plain(price), "mid_market": plain(price)}
 
     def key_permissions(self, request: HttpRequest) -> Any:
         """What the key may do."""

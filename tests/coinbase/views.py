@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from tests.venue.market import Market
 from tests.venue.orders import Order, Trade
+from tests.venue.writing import plain
 
 SPACE: Final = UUID("5d1c1b6e-58f7-4f0e-9c3b-0f1f6f1c2a11")
 USER: Final = str(uuid5(SPACE, "user"))
@@ -46,21 +47,16 @@ def moment(milliseconds: int, digits: int = 6) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}{'0' * (digits - 3)}Z"
 
 
-def text(amount: Decimal) -> str:
-    """Without an exponent, or zeros at its end."""
-    return f"{amount.normalize():f}"
-
-
 def configuration(order: Order) -> dict[str, Any]:
     """What was asked for."""
     if order.type == "MARKET":
         by_money = order.quote_quantity > 0
         return {
-            "market_market_ioc": {"quote_size": text(order.quote_quantity)}
+            "market_market_ioc": {"quote_size": plain(order.quote_quantity)}
             if by_money
-            else {"base_size": text(order.quantity)}
+            else {"base_size": plain(order.quantity)}
         }
-    terms: dict[str, Any] = {"base_size": text(order.quantity), "limit_price": text(order.price)}
+    terms: dict[str, Any] = {"base_size": plain(order.quantity), "limit_price": plain(order.price)}
     if order.time_in_force == "IOC":
         return {"sor_limit_ioc": terms}
     return {"limit_limit_gtc": {**terms, "post_only": False}}
@@ -81,17 +77,17 @@ def order_view(order: Order, *, cancelling: bool) -> dict[str, Any]:
         "status": "CANCEL_QUEUED" if cancelling and order.open else STATUSES[order.status],
         "time_in_force": IN_FORCE[order.time_in_force if order.type == "LIMIT" else "IOC"],
         "created_time": moment(order.at),
-        "completion_percentage": text(order.executed / order.quantity * 100),
-        "filled_size": text(order.executed),
-        "average_filled_price": text(average),
+        "completion_percentage": plain(order.executed / order.quantity * 100),
+        "filled_size": plain(order.executed),
+        "average_filled_price": plain(average),
         "fee": "",
         "number_of_fills": str(len(order.fills)),
-        "filled_value": text(order.executed_quote),
+        "filled_value": plain(order.executed_quote),
         "pending_cancel": cancelling and order.open,
         "size_in_quote": order.quote_quantity > 0,
-        "total_fees": text(fees),
+        "total_fees": plain(fees),
         "size_inclusive_of_fees": False,
-        "total_value_after_fees": text(after),
+        "total_value_after_fees": plain(after),
         "trigger_status": "INVALID_ORDER_TYPE",
         "order_type": order.type,
         "reject_reason": "REJECT_REASON_UNSPECIFIED",
@@ -100,7 +96,7 @@ def order_view(order: Order, *, cancelling: bool) -> dict[str, Any]:
         "reject_message": "",
         "cancel_message": "User requested cancel" if order.status == "CANCELED" else "",
         "order_placement_source": "RETAIL_ADVANCED",
-        "outstanding_hold_amount": text(order.held),
+        "outstanding_hold_amount": plain(order.held),
         "is_liquidation": False,
         "last_fill_time": moment(order.fills[-1].at) if order.fills else None,
         "edit_history": [],
@@ -121,9 +117,9 @@ def fill_view(trade: Trade, order: Order) -> dict[str, Any]:
         "order_id": order_id(order),
         "trade_time": moment(trade.at, 9),
         "trade_type": "FILL",
-        "price": text(trade.price),
-        "size": text(trade.quantity),
-        "commission": text(trade.commission),
+        "price": plain(trade.price),
+        "size": plain(trade.quantity),
+        "commission": plain(trade.commission),
         "product_id": trade.symbol,
         "sequence_timestamp": moment(trade.at),
         "liquidity_indicator": "MAKER" if trade.maker else "TAKER",
@@ -139,16 +135,16 @@ def product_view(market: Market, now: int) -> dict[str, Any]:
     rules = market.rules
     return {
         "product_id": rules.symbol,
-        "price": text(market.price(now)),
+        "price": plain(market.price(now)),
         "price_percentage_change_24h": "0.5",
         "volume_24h": "9018.13",
         "volume_percentage_change_24h": "-12.5",
-        "base_increment": text(rules.step),
-        "quote_increment": text(rules.tick),
-        "quote_min_size": text(rules.notional),
-        "quote_max_size": text(rules.notional_most),
-        "base_min_size": text(rules.least),
-        "base_max_size": text(rules.most),
+        "base_increment": plain(rules.step),
+        "quote_increment": plain(rules.tick),
+        "quote_min_size": plain(rules.notional),
+        "quote_max_size": plain(rules.notional_most),
+        "base_min_size": plain(rules.least),
+        "base_max_size": plain(rules.most),
         "base_name": rules.base,
         "quote_name": rules.quote,
         "watched": False,
@@ -170,7 +166,7 @@ def product_view(market: Market, now: int) -> dict[str, Any]:
         "base_display_symbol": rules.base,
         "quote_display_symbol": rules.quote,
         "view_only": False,
-        "price_increment": text(rules.tick),
+        "price_increment": plain(rules.tick),
         "display_name": rules.symbol,
         "product_venue": "CBE",
         "approximate_quote_24h_volume": "360725200",
@@ -185,7 +181,7 @@ def account_view(asset: str, free: Decimal, held: Decimal) -> dict[str, Any]:
         "uuid": str(uuid5(SPACE, f"wallet {asset}")),
         "name": f"{asset} Wallet",
         "currency": asset,
-        "available_balance": {"value": text(free), "currency": asset},
+        "available_balance": {"value": plain(free), "currency": asset},
         "default": True,
         "active": True,
         "created_at": "2023-01-04T06:20:06.456Z",
@@ -193,7 +189,7 @@ def account_view(asset: str, free: Decimal, held: Decimal) -> dict[str, Any]:
         "deleted_at": None,
         "type": "ACCOUNT_TYPE_FIAT" if fiat else "ACCOUNT_TYPE_CRYPTO",
         "ready": True,
-        "hold": {"value": text(held), "currency": asset},
+        "hold": {"value": plain(held), "currency": asset},
         "retail_portfolio_id": PORTFOLIO,
         "platform": "ACCOUNT_PLATFORM_CONSUMER",
     }

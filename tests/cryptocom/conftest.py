@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.cryptocom.caller import Caller
 from tests.cryptocom.case import CASE
-from tests.venue.fixtures import as_new, process_of
-from tests.venue.process import VenueProcess
+from tests.venue.fixtures import as_new, caller_of, process_of
 
 process = process_of(CASE)
 exchange = as_new(CASE, "exchange")
-
-
-@pytest.fixture
-def caller(exchange: VenueProcess) -> Iterator[Caller]:
-    with Caller(exchange) as ready:
-        yield ready
+caller = caller_of(Caller, "exchange")

@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
-from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges.cryptocom import TRAITS, CryptoCom
 from node_agent.exchanges.line import Line
 from node_agent.exchanges.through_ccxt import connect
@@ -22,6 +19,7 @@ from tests.cryptocom.replay import Answers, Replay
 from tests.cryptocom.venue import CryptoCom as Venue
 
 RECORDED: Final = json.loads((Path(__file__).parent.parent / "data/ccxt-static/cryptocom.json").read_text())
+an_order, at_market = CASE.order, CASE.at_market
 INSTRUMENTS: Final = {"data": [wire.instrument(rules) for rules in Venue.listed.values()]}
 
 
@@ -46,14 +44,3 @@ async def account(answers: Answers, **changes: Any) -> AsyncIterator[tuple[Crypt
 def line_to(url: str) -> Line:
     """A line of ours to a server."""
     return connect(TRAITS, CASE.opening(url))
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price, under an id of its own."""
-    usual = OrderRequest(uuid4().hex, CASE.symbol, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal("30000"))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    """An order that takes what there is at once."""
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Final
@@ -15,6 +14,7 @@ from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import Rules
 from tests.venue.orders import ZERO, Ask, Order
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 ROOT: Final = "/exchange/v1/"
 DAY: Final = 86_400_000_000_000
@@ -88,7 +88,7 @@ class CryptoCom(Venue):
 
     @staticmethod
     def _answer(status: int, told: Mapping[str, Any]) -> Answer:
-        return Answer(status, json.dumps(told, separators=(",", ":")).encode())
+        return as_json(told, status)
 
     def _signed(self, name: str, request: HttpRequest) -> Asked:
         if request.query or request.headers.get("content-type", "").partition(";")[0] != "application/json":

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.venue.market import Candle, Market, Rules
 from tests.venue.orders import Order, Trade
+from tests.venue.writing import plain
 
 Json = dict[str, Any]
 
@@ -16,12 +17,6 @@ FIRST_ORDER: Final = 6_142_909_896_900_000_000
 FIRST_TRADE: Final = 6_142_909_902_000_000_000
 _STATUSES: Final = {"NEW": "ACTIVE", "PARTIALLY_FILLED": "ACTIVE"}
 _LIFETIMES: Final = {"GTC": "GOOD_TILL_CANCEL", "IOC": "IMMEDIATE_OR_CANCEL", "FOK": "FILL_OR_KILL"}
-
-
-def plain(amount: Decimal) -> str:
-    """Without zeros at its end."""
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def order_id(order: Order) -> str:

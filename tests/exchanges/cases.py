@@ -8,9 +8,11 @@ from datetime import timedelta
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
+from uuid import uuid4
 
 from pydantic import SecretStr
 
+from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges.profile import Opening
 from tests.venue.process import VenueProcess
 
@@ -57,6 +59,22 @@ class Case:
         """With what an account on it is opened."""
         parts = {name: SecretStr(part) for name, part in (self.key if key is None else key).items()}
         return Opening(parts, self.symbol, self.interval, url=url)
+
+    def order(self, **changes: Any) -> OrderRequest:
+        """A limit buy that rests below the price, under an id of its own."""
+        usual: dict[str, Any] = {
+            "client_order_id": uuid4().hex,
+            "symbol": self.symbol,
+            "side": Side.BUY,
+            "type": OrderType.LIMIT,
+            "amount": self.amount_of(),
+            "price": Decimal(self.below),
+        }
+        return OrderRequest(**usual | changes)
+
+    def at_market(self, **changes: Any) -> OrderRequest:
+        """An order that takes what there is at once."""
+        return self.order(**{"type": OrderType.MARKET, "price": None} | changes)
 
     def amount_of(self, text: str | None = None) -> Decimal:
         """An amount of the base."""

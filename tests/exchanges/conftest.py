@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import pytest
 import pytest_asyncio
 
 from node_agent.exchanges.spot import SpotExchange
+from tests.binance.case import CASE
 from tests.binance.process import BinanceProcess
 from tests.exchanges.opening import opened
+from tests.venue.fixtures import as_new, process_of
 
-
-@pytest.fixture(scope="session")
-def process() -> Iterator[BinanceProcess]:
-    with BinanceProcess() as started:
-        yield started
-
-
-@pytest.fixture
-def binance(process: BinanceProcess) -> BinanceProcess:
-    process.reset()
-    process.price("40000")
-    return process
+process = process_of(CASE, "session")
+binance = as_new(CASE, "binance")
 
 
 @pytest_asyncio.fixture

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 from pydantic import SecretStr
 
-from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges.binance import Binance, binance_traits
 from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
+from tests.binance.case import CASE
 from tests.binance.process import BinanceProcess
 
-SYMBOL = "BTC/USDT"
+SYMBOL = CASE.symbol
+an_order, at_market = CASE.order, CASE.at_market
 
 
 def an_opening(
@@ -43,21 +42,3 @@ def opened(
     parts = {"key": SecretStr(binance.key), "secret": SecretStr(secret or binance.secret)}
     opening = Opening(parts, symbol, interval, url=url or binance.url, banned_until=banned_until)
     return Binance(connect(traits, opening), traits, symbol=symbol, interval=interval)
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit order that rests far below the price, under an id of its own."""
-    usual: dict[str, Any] = {
-        "client_order_id": uuid4().hex,
-        "symbol": SYMBOL,
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "amount": Decimal("0.01"),
-        "price": Decimal("30000"),
-    }
-    return OrderRequest(**usual | changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    """An order that takes what there is at once."""
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)

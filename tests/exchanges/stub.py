@@ -1,9 +1,22 @@
-"""A server that gives every request the same answer, byte for byte, and keeps what it was sent."""
+"""A server that gives every request the same answer, byte for byte, and keeps what it was sent; what is made of it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
+from typing import Any
+
+import pytest
+
+from node_agent.exchanges.port import ExchangeError
+
+
+async def error_of(asked: Awaitable[Any]) -> ExchangeError:
+    """The error that a question, or an order, ends with."""
+    with pytest.raises(ExchangeError) as raised:
+        await asked
+    return raised.value
 
 
 class Stub:

@@ -26,7 +26,7 @@ from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.through_ccxt import connect
 from tests.binance.process import BinanceProcess
 from tests.exchanges.opening import an_opening, at_market
-from tests.exchanges.stub import Stub
+from tests.exchanges.stub import Stub, error_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,9 +41,7 @@ def line_to(url: str, secret: str = SECRET) -> Line:
 
 async def fault(line: Line, method: str = "private_post_order", *, acts: bool = True) -> ExchangeError:
     """The error that a request ends with."""
-    with pytest.raises(ExchangeError) as raised:
-        await line.ask(dict, method, ORDER if "_post_" in method else KNOWN, acts=acts)
-    return raised.value
+    return await error_of(line.ask(dict, method, ORDER if "_post_" in method else KNOWN, acts=acts))
 
 
 def said(code: int, message: str = "Something.") -> str:

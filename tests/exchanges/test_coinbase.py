@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any, Final
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from node_agent.core import ids
 from node_agent.core.market import (
@@ -32,7 +31,7 @@ from tests.coinbase import tokens
 from tests.coinbase.caller import CANCEL, LIST, ORDERS, ROOT, Caller
 from tests.coinbase.case import CASE
 from tests.coinbase.ours import RECORDED, SYMBOL, an_order, answering, at_market, not_made, opened, product
-from tests.venue.fixtures import as_new, process_of
+from tests.venue.fixtures import as_new, caller_of, ours_on, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
@@ -42,19 +41,8 @@ ASKED: Final = {"client_order_id": "x", "product_id": "BTC-USD", "side": "BUY"}
 
 process = process_of(CASE)
 venue = as_new(CASE, "venue")
-
-
-@pytest.fixture
-def hand(venue: VenueProcess) -> Iterator[Caller]:
-    """The owner's own."""
-    with Caller(venue) as caller:
-        yield caller
-
-
-@pytest_asyncio.fixture
-async def exchange(venue: VenueProcess) -> AsyncIterator[Coinbase]:
-    async with opened(venue.url) as ours:
-        yield ours
+hand = caller_of(Caller, "venue", "hand")
+exchange = ours_on("venue", opened)
 
 
 async def test_the_rules_of_one_product_are_all_that_is_read_of_products(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, getcontext
 from typing import Any
@@ -20,7 +20,7 @@ import pytest_asyncio
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OrderRequest, OrderType, Side
 from node_agent.exchanges.catalogue import EXCHANGES, open_exchange, profile_of
 from node_agent.exchanges.guard import Forbidden
-from node_agent.exchanges.permissions import judge
+from node_agent.exchanges.permissions import Judgement, judge
 from node_agent.exchanges.port import (
     ExchangeError,
     ExchangeUnavailable,
@@ -45,17 +45,6 @@ class Bench:
     case: Case
     process: VenueProcess
     exchange: RealExchange
-
-    def order(self, **changes: object) -> OrderRequest:
-        """A limit buy that rests below the price, under an id of its own."""
-        usual = OrderRequest(
-            uuid4().hex, self.case.symbol, Side.BUY, OrderType.LIMIT, self.case.amount_of(), Decimal(self.case.below)
-        )
-        return replace(usual, **changes)  # type: ignore[arg-type]
-
-    def at_market(self, **changes: object) -> OrderRequest:
-        """An order that takes what there is at once."""
-        return self.order(**{"type": OrderType.MARKET, "price": None} | changes)
 
     @asynccontextmanager
     async def another(self, **key: str) -> AsyncIterator[RealExchange]:
@@ -159,7 +148,7 @@ async def test_c04_candles_have_the_length_that_was_asked_for(bench: Bench) -> N
 
 async def test_c05_balances_count_what_orders_hold(bench: Bench) -> None:
     before = await bench.exchange.balances()
-    await bench.exchange.create_order(bench.order())
+    await bench.exchange.create_order(bench.case.order())
     assert await bench.exchange.balances() == before
     assert all(amount > 0 for amount in before.values())
 
@@ -176,7 +165,7 @@ async def test_c06_the_owners_own_orders_are_seen_and_are_not_ours(bench: Bench)
 
 
 async def test_c07_recent_orders_are_told_open_or_ended(bench: Bench) -> None:
-    resting, taken = bench.order(), bench.at_market()
+    resting, taken = bench.case.order(), bench.case.at_market()
     await bench.exchange.create_order(resting)
     await bench.exchange.create_order(taken)
     await bench.settled(taken)
@@ -185,7 +174,7 @@ async def test_c07_recent_orders_are_told_open_or_ended(bench: Bench) -> None:
 
 
 async def test_c10_an_order_rests_is_found_is_listed_and_is_cancelled(bench: Bench) -> None:
-    request = bench.order()
+    request = bench.case.order()
     placed = await bench.exchange.create_order(request)
     assert (placed.client_order_id, placed.status) == (request.client_order_id, ExchangeStatus.OPEN)
     found = await bench.exchange.find_order(request.client_order_id, request.symbol)
@@ -201,7 +190,7 @@ async def test_c10_an_order_rests_is_found_is_listed_and_is_cancelled(bench: Ben
 
 
 async def test_c11_the_same_request_twice_makes_no_second_open_order(bench: Bench) -> None:
-    request = bench.order()
+    request = bench.case.order()
     first = await bench.exchange.create_order(request)
     second = await bench.exchange.create_order(request)
     assert second.exchange_order_id == first.exchange_order_id
@@ -209,7 +198,7 @@ async def test_c11_the_same_request_twice_makes_no_second_open_order(bench: Benc
 
 
 async def test_c12_a_market_order_fills_and_its_fills_are_ours(bench: Bench) -> None:
-    request = bench.at_market()
+    request = bench.case.at_market()
     await bench.exchange.create_order(request)
     order = await bench.settled(request)
     assert (order.status, order.filled) == (ExchangeStatus.FILLED, request.amount)
@@ -223,7 +212,7 @@ async def test_c12_a_market_order_fills_and_its_fills_are_ours(bench: Bench) -> 
 
 
 async def test_c13_what_was_filled_stays_when_the_rest_is_cancelled(bench: Bench) -> None:
-    request = bench.order()
+    request = bench.case.order()
     await bench.exchange.create_order(request)
     bench.process.touch(bench.case.dip, bench.case.price)
     await bench.fills_of(request, request.amount / 2)
@@ -233,7 +222,7 @@ async def test_c13_what_was_filled_stays_when_the_rest_is_cancelled(bench: Bench
 
 
 async def test_c14_who_comes_back_without_memory_finds_orders_and_fills(bench: Bench) -> None:
-    resting, taken = bench.order(), bench.at_market()
+    resting, taken = bench.case.order(), bench.case.at_market()
     for request in (resting, taken):
         await bench.exchange.create_order(request)
     await bench.settled(taken)
@@ -252,7 +241,7 @@ async def test_c14_who_comes_back_without_memory_finds_orders_and_fills(bench: B
 
 
 async def test_c15_what_is_known_from_before_is_enough_to_cancel(bench: Bench) -> None:
-    request = bench.order()
+    request = bench.case.order()
     placed = await bench.exchange.create_order(request)
     async with bench.another() as later:
         later.know([(request.client_order_id, placed.exchange_order_id)])
@@ -261,7 +250,7 @@ async def test_c15_what_is_known_from_before_is_enough_to_cancel(bench: Bench) -
 
 
 async def test_c16_a_cancel_of_what_has_ended_tells_how_it_ended(bench: Bench) -> None:
-    request = bench.at_market()
+    request = bench.case.at_market()
     await bench.exchange.create_order(request)
     await bench.settled(request)
     assert (await bench.exchange.cancel_order(request.client_order_id, request.symbol)).status is ExchangeStatus.FILLED
@@ -273,7 +262,9 @@ async def test_c17_a_cancel_of_what_never_was_is_refused(bench: Bench) -> None:
 
 
 async def test_c18_a_stop_waits_for_its_price_or_is_refused_unsent(bench: Bench) -> None:
-    request = bench.at_market(type=OrderType.STOP, side=Side.SELL, stop_price=Decimal(bench.case.below), price=None)
+    request = bench.case.at_market(
+        type=OrderType.STOP, side=Side.SELL, stop_price=Decimal(bench.case.below), price=None
+    )
     if not bench.case.stops:
         before = bench.process.books()["requests"]
         with pytest.raises(OrderRefused, match="not sent"):
@@ -288,7 +279,7 @@ async def test_c18_a_stop_waits_for_its_price_or_is_refused_unsent(bench: Bench)
 
 
 async def test_c19_fills_are_told_before_the_change_that_they_cause(bench: Bench) -> None:
-    request = bench.order()
+    request = bench.case.order()
     told: list[object] = []
     first_candle = asyncio.Event()
 
@@ -317,7 +308,7 @@ async def test_c19_fills_are_told_before_the_change_that_they_cause(bench: Bench
 @pytest.mark.parametrize("what", ["drop_after", "5xx_after", "garbage"])
 async def test_c20_an_order_whose_answer_is_lost_is_found_and_was_sent_once(bench: Bench, what: str) -> None:
     await bench.exchange.markets()
-    request = bench.order()
+    request = bench.case.order()
     bench.process.faults({"what": what, "method": "POST", "path": await _order_path(bench)})
     with pytest.raises(OutcomeUnknown):
         await bench.exchange.create_order(request)
@@ -330,7 +321,7 @@ async def test_c20_an_order_whose_answer_is_lost_is_found_and_was_sent_once(benc
 @pytest.mark.parametrize("what", ["drop_before", "5xx_before"])
 async def test_c21_an_order_that_never_arrived_is_not_found_and_was_not_repeated(bench: Bench, what: str) -> None:
     await bench.exchange.markets()
-    request = bench.order()
+    request = bench.case.order()
     path = await _order_path(bench)
     bench.process.faults({"what": what, "method": "POST", "path": path})
     before = bench.process.books()["requests"].get(f"POST {path}", 0)
@@ -343,7 +334,7 @@ async def test_c21_an_order_that_never_arrived_is_not_found_and_was_not_repeated
 
 async def test_c22_an_order_that_cannot_be_paid_is_refused(bench: Bench) -> None:
     with pytest.raises(OrderRefused) as refused:
-        await bench.exchange.create_order(bench.order(amount=bench.case.amount_of(bench.case.too_much)))
+        await bench.exchange.create_order(bench.case.order(amount=bench.case.amount_of(bench.case.too_much)))
     assert not isinstance(refused.value, Forbidden)
     assert bench.ours() == 0
 
@@ -351,7 +342,7 @@ async def test_c22_an_order_that_cannot_be_paid_is_refused(bench: Bench) -> None
 async def test_c23_a_wrong_key_is_told_as_such_and_orders_nothing(bench: Bench) -> None:
     async with bench.another(**bench.case.wrong) as stranger:
         with pytest.raises(KeyRefused) as refused:
-            await stranger.create_order(bench.order())
+            await stranger.create_order(bench.case.order())
         for secret in (*bench.case.key.values(), *bench.case.wrong.values()):
             assert secret not in str(refused.value)
     assert bench.ours() == 0
@@ -389,37 +380,36 @@ async def test_what_is_told_of_its_orders_is_what_it_takes(bench: Bench) -> None
     assert set(profile_of(bench.case.name).order_types) == taken
 
 
+async def judged(bench: Bench, told: Mapping[str, Any] | None) -> Judgement:
+    """What the profile says to a key of which this is told."""
+    rules = profile_of(bench.case.name).rules
+    assert rules is not None
+    assert told is not None
+    bench.process.permissions(**told)
+    permissions = await bench.exchange.key_permissions()
+    assert permissions is not None
+    return judge(rules, permissions)
+
+
 async def test_c31_a_key_that_can_take_money_out_is_refused(bench: Bench) -> None:
-    profile = profile_of(bench.case.name)
-    if profile.key_check is not KeyCheck.ASKED:
+    if profile_of(bench.case.name).key_check is not KeyCheck.ASKED:
         assert bench.case.too_powerful is None
         return
-    assert bench.case.too_powerful is not None
-    assert profile.rules is not None
-    bench.process.permissions(**bench.case.too_powerful)
-    told = await bench.exchange.key_permissions()
-    assert told is not None
-    judgement = judge(profile.rules, told)
+    judgement = await judged(bench, bench.case.too_powerful)
     assert not judgement.accepted
     assert judgement.forbidden
 
 
 async def test_c32_a_permission_that_nobody_knows_refuses_the_key(bench: Bench) -> None:
-    profile = profile_of(bench.case.name)
-    if profile.key_check is not KeyCheck.ASKED:
+    if profile_of(bench.case.name).key_check is not KeyCheck.ASKED:
         return
-    assert bench.case.stranger is not None
-    assert profile.rules is not None
-    bench.process.permissions(**bench.case.stranger)
-    told = await bench.exchange.key_permissions()
-    assert told is not None
-    assert judge(profile.rules, told).unknown
+    assert (await judged(bench, bench.case.stranger)).unknown
 
 
 async def _order_path(bench: Bench) -> str:
     """Where this exchange takes new orders, as seen when one is placed and cancelled."""
     before = set(bench.process.books()["requests"])
-    request = bench.order()
+    request = bench.case.order()
     await bench.exchange.create_order(request)
     posted: list[str] = [
         name.removeprefix("POST ")

@@ -1,13 +1,11 @@
-"""What is particular to Kraken: numbers, deadlines and names of orders; its errors; its pages; what a key may do."""
+"""What is particular to Kraken: numbers, deadlines and names of orders; fills and their pages; what a key may do."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,103 +13,25 @@ from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
-from node_agent.core.market import ExchangeStatus, IdForm, OrderRequest, OrderType, Side, TimeInForce
-from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
-from node_agent.exchanges.guard import Forbidden
-from node_agent.exchanges.kraken import PROFILE, Kraken, kraken_traits, open_exchange
-from node_agent.exchanges.line import Line
+from node_agent.core.market import ExchangeStatus, IdForm, Side, TimeInForce
+from node_agent.exchanges.failures import ClockOff
+from node_agent.exchanges.kraken import PROFILE, Kraken, kraken_traits
 from node_agent.exchanges.permissions import judge
-from node_agent.exchanges.port import (
-    ExchangeError,
-    ExchangeUnavailable,
-    KeyRefused,
-    OrderRefused,
-    OutcomeUnknown,
-    RateLimited,
-    TooSmall,
-)
-from node_agent.exchanges.through_ccxt import connect
+from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, OutcomeUnknown
 from tests.exchanges.stub import Stub
 from tests.kraken import wire
 from tests.kraken.case import CASE
+from tests.kraken.ours import SYMBOL, an_order, answering, at_market, line_to, opened, recorded
 from tests.kraken.venue import TRADING
+from tests.venue.fixtures import as_new, ours_on, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
 
-SYMBOL = CASE.symbol
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture
-def process(running: VenueProcess) -> VenueProcess:
-    running.reset()
-    running.price(CASE.price)
-    return running
-
-
-@asynccontextmanager
-async def opened(url: str, symbol: str = SYMBOL) -> AsyncIterator[Kraken]:
-    exchange = open_exchange(replace(CASE.opening(url), symbol=symbol))
-    try:
-        yield exchange
-    finally:
-        await exchange.close()
-
-
-@pytest_asyncio.fixture
-async def exchange(process: VenueProcess) -> AsyncIterator[Kraken]:
-    async with opened(process.url) as ours:
-        yield ours
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit order that rests far below the price, under an id of its own."""
-    usual: dict[str, Any] = {
-        "client_order_id": uuid4().hex,
-        "symbol": SYMBOL,
-        "side": Side.BUY,
-        "type": OrderType.LIMIT,
-        "amount": Decimal("0.01"),
-        "price": Decimal("30000"),
-    }
-    return OrderRequest(**usual | changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
-
-
-def answering(exchange: Kraken, answers: Mapping[str, Any]) -> list[str]:
-    """Answers its requests by endpoint from now on; gives those that are made."""
-    asked: list[str] = []
-
-    async def fetched(url: str, *_: Any) -> Any:
-        endpoint = url.partition("?")[0].rpartition("/")[2]
-        asked.append(endpoint)
-        answer = answers[endpoint]
-        # As ccxt reads JSON: numbers stay as they are written.
-        return json.loads(json.dumps(answer), parse_int=str, parse_float=str)
-
-    exchange._line.client.fetch = fetched
-    return asked
-
-
-def recorded(answer: str, **also: Any) -> dict[str, Any]:
-    """A recorded answer, and what is asked before anything else."""
-    return {
-        "AssetPairs": wire.RECORDED["AssetPairs"],
-        "Time": {"error": [], "result": {"unixtime": int(time.time())}},
-        answer.partition(",")[0]: wire.RECORDED[answer],
-        **also,
-    }
+running = process_of(CASE, name="running")
+process = as_new(CASE, "process", of="running")
+exchange = ours_on("process", opened)
 
 
 # Names, numbers and deadlines.
@@ -327,278 +247,6 @@ async def test_the_fills_of_one_order_are_asked_for_by_their_ids(exchange: Krake
     requests = process.books()["requests"]
     assert requests["POST /0/private/QueryTrades"] == 1
     assert "POST /0/private/TradesHistory" not in requests
-
-
-# Recorded answers.
-
-
-async def test_recorded_orders_are_read_as_they_are() -> None:
-    async with opened("http://127.0.0.1:9", "LTC/USDT") as exchange:
-        answering(exchange, recorded("QueryOrders, closed"))
-        filled = await exchange.order("OGMZCL-KC6MC-ZRBGM6")
-        assert (filled.symbol, filled.client_order_id) == ("LTC/USDT", "")
-        assert (filled.status, filled.amount, filled.filled) == (ExchangeStatus.FILLED, Decimal("0.1"), Decimal("0.1"))
-        assert filled.average_price == Decimal("71.05741")
-        answering(exchange, recorded("QueryOrders, open"))
-        resting = await exchange.order("OR6EGN-KQSEG-AMI6CL")
-        assert (resting.status, resting.filled) == (ExchangeStatus.OPEN, Decimal(0))
-        assert resting.average_price is None
-        with pytest.raises(NoSuchOrder):
-            await exchange.order("OAAAAA-AAAAA-AAAAAA")
-
-
-async def test_a_recorded_order_that_was_cancelled_is_found_by_its_name() -> None:
-    async with opened("http://127.0.0.1:9", "LTC/USDT") as exchange:
-        none = {"error": [], "result": {"open": {}}}
-        asked = answering(exchange, recorded("ClosedOrders, cl_ord_id", OpenOrders=none))
-        found = await exchange._listed("123")
-    assert found is not None
-    assert (found.exchange_order_id, found.status) == ("O2F2HY-QIPHF-4UCMSW", ExchangeStatus.CANCELLED)
-    assert asked[-2:] == ["OpenOrders", "ClosedOrders"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "symbol", "price"),
-    [
-        ("OpenOrders, take-profit", "LTC/USDT", Decimal(120)),
-        ("OpenOrders, stop-loss-limit", "LTC/USDT", Decimal(54)),
-        ("OpenOrders, cl_ord_id", "LTC/USDT", Decimal(50)),
-    ],
-)
-async def test_recorded_open_orders_tell_their_price(answer: str, symbol: str, price: Decimal) -> None:
-    async with opened("http://127.0.0.1:9", symbol) as exchange:
-        answering(exchange, recorded(answer))
-        (listed,) = await exchange.open_orders()
-        assert listed.price == price
-        assert listed.order.symbol == symbol
-
-
-async def test_an_open_order_on_another_symbol_is_not_ours_to_see(exchange: Kraken) -> None:
-    answering(exchange, recorded("OpenOrders, trailing-stop"))
-    assert await exchange.open_orders() == []
-
-
-async def test_recorded_candles_have_a_gap_where_nothing_was_traded(exchange: Kraken) -> None:
-    answer = {"error": [], "result": {"XXBTZUSD": wire.RECORDED["OHLC"]["result"]["XBTUSDT"], "last": 1706796000}}
-    answering(exchange, recorded("OHLC", OHLC=answer))
-    candles = await exchange.candles(datetime.fromtimestamp(1706630400, UTC))
-    assert [int(each.at.timestamp()) for each in candles] == [
-        *(1706630400, 1706634000, 1706637600, 1706641200, 1706799600),
-    ]
-    first = candles[0]
-    assert (first.open, first.high, first.low, first.close) == tuple(
-        map(Decimal, ("43366.3", "43529.2", "43234.2", "43485.0"))
-    )
-    assert first.volume == Decimal("12.51327406")
-
-
-async def test_a_recorded_ticker_is_read_as_it_is(exchange: Kraken) -> None:
-    answer = {"error": [], "result": {"XXBTZUSD": wire.RECORDED["Ticker"]["result"]["XBTUSDT"]}}
-    answering(exchange, recorded("Ticker", Ticker=answer))
-    ticker = await exchange.ticker()
-    assert (ticker.last, ticker.bid, ticker.ask) == (Decimal("73380.6"), Decimal("73380.6"), Decimal("73380.7"))
-
-
-async def test_the_tick_is_what_prices_are_multiples_of_and_not_their_decimals(exchange: Kraken) -> None:
-    pairs = json.loads(json.dumps(wire.RECORDED["AssetPairs"]))
-    pairs["result"]["XXBTZUSD"]["tick_size"] = "0.5"
-    answering(exchange, {"AssetPairs": pairs})
-    market = (await exchange.markets())[SYMBOL]
-    assert (market.tick_size, market.step_size) == (Decimal("0.5"), Decimal("1e-8"))
-    assert (market.base, market.quote, market.minimum_notional) == ("BTC", "USD", Decimal("0.5"))
-
-
-async def test_what_earns_by_itself_counts_as_what_it_is(exchange: Kraken) -> None:
-    """As orders take from it. What is staked is another thing."""
-    names = ("ZUSD", "USD.F", "XXBT", "XBT.F", "XBT.M", "XETH", "ETH2.S")
-    answer = {"error": [], "result": {name: {"balance": "1.5", "hold_trade": "0"} for name in names}}
-    answering(exchange, recorded("CancelOrder", BalanceEx=answer))
-    one, both = Decimal("1.5"), Decimal(3)
-    assert await exchange.balances() == {"USD": both, "BTC": both, "BTC.M": one, "ETH": one, "ETH2.S": one}
-
-
-@pytest.mark.parametrize(
-    ("symbol", "pair"), [("BTC/USD", "XBTUSD"), ("DOGE/BTC", "XDGXBT"), ("ETH/EUR", "ETHEUR"), ("LUNC/USD", "LUNAUSD")]
-)
-async def test_a_symbol_is_asked_for_by_krakens_names(symbol: str, pair: str) -> None:
-    assert kraken_traits(5.0).markets_of(symbol) == {"pair": pair}
-
-
-async def test_an_unknown_symbol_is_no_market(process: VenueProcess) -> None:
-    async with opened(process.url, "BTC/NONE") as ours:
-        with pytest.raises(ExchangeError, match="EQuery:Unknown asset pair"):
-            await ours.markets()
-
-
-# Errors.
-
-
-def line_to(url: str) -> Line:
-    return connect(kraken_traits(5.0), CASE.opening(url))
-
-
-async def fault(line: Line, *, acts: bool) -> ExchangeError:
-    """The error that an order, or a question, ends with."""
-    method, parameters = ("private_post_addorder", {"pair": "XXBTZUSD"}) if acts else ("private_post_openorders", {})
-    with pytest.raises(ExchangeError) as raised:
-        await line.ask(dict, method, parameters, acts=acts)
-    return raised.value
-
-
-def said(*errors: str) -> str:
-    return json.dumps({"error": errors})
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        ("EOrder:Insufficient funds", OrderRefused),
-        ("EOrder:Tick size check failed", OrderRefused),
-        ("EOrder:Invalid price:XBTUSD price can only be specified up to 1 decimals.", OrderRefused),
-        ("EGeneral:Invalid arguments", OrderRefused),
-        ("EGeneral:Invalid arguments:volume minimum not met", TooSmall),
-        ("EOrder:Order minimum not met", TooSmall),
-        ("EOrder:Cost minimum not met", TooSmall),
-        ("EAccount:Invalid permissions:XMR trading restricted for PL.", OrderRefused),
-        ("EQuery:Unknown asset pair", OrderRefused),
-        ("EService:Market in cancel_only mode", OrderRefused),
-        ("EGeneral:Invalid arguments:cl_ord_id not unique", DuplicateOrder),
-        ("EOrder:Unknown order", NoSuchOrder),
-        ("EOrder:Invalid order", NoSuchOrder),
-        ("EAPI:Invalid nonce", ClockOff),
-        ("EAPI:Invalid key", KeyRefused),
-        ("EAPI:Invalid signature", KeyRefused),
-        ("EGeneral:Permission denied", KeyRefused),
-        ("EAuth:Account temporary disabled", KeyRefused),
-        ("EAPI:Rate limit exceeded", RateLimited),
-        ("EGeneral:Temporary lockout", RateLimited),
-        ("EOrder:Rate limit exceeded", RateLimited),
-        ("EService: Throttled: 1772627061", RateLimited),
-    ],
-)
-@pytest.mark.parametrize("acts", [True, False])
-async def test_a_definite_no_is_told_as_such(error: str, kind: type[ExchangeError], acts: bool) -> None:
-    async with Stub(200, said(error)) as stub:
-        line = line_to(stub.url)
-        assert type(await fault(line, acts=acts)) is kind
-        await line.close()
-    assert [b"/private/" in request for request in stub.requests].count(True) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, said("EService:Unavailable")),
-        (200, said("EService:Busy")),
-        (200, said("EService:Deadline elapsed")),
-        (200, said("EGeneral:Internal error")),
-        (200, said("EGeneral:Internal error:1234")),
-        (200, said("EOrder:Never heard of")),
-        (200, said("EOrder:Insufficient funds", "EGeneral:Internal error")),
-        (200, '{"error": []}'),
-        (200, '{"error": "EAPI:Invalid key"}'),
-        (200, '{"result": {}}'),
-        (200, "[]"),
-        (502, "<html>Bad gateway</html>"),
-        (503, said("EOrder:Insufficient funds")),
-        (403, "<html>Forbidden</html>"),
-    ],
-)
-async def test_what_is_not_surely_refused_may_have_been_done(status: int, body: str) -> None:
-    async with Stub(status, body) as stub:
-        line = line_to(stub.url)
-        acted, asked = await fault(line, acts=True), await fault(line, acts=False)
-        await line.close()
-    assert type(acted) is OutcomeUnknown
-    assert isinstance(asked, ExchangeUnavailable)
-    assert len(stub.requests) == 2
-
-
-async def test_a_warning_is_no_error() -> None:
-    async with Stub(200, json.dumps({"error": ["WGeneral:Soon to change"], "result": {"open": {}}})) as stub:
-        line = line_to(stub.url)
-        assert await line.ask(lambda raw: raw["result"], "private_post_openorders") == {"open": {}}
-        await line.close()
-
-
-async def test_when_it_is_throttled_nothing_goes_until_it_says() -> None:
-    until = int(time.time()) + 30
-    async with Stub(200, said(f"EService: Throttled: {until}")) as stub:
-        line = line_to(stub.url)
-        first, second = await fault(line, acts=False), await fault(line, acts=True)
-        await line.close()
-    for each in (first, second):
-        assert isinstance(each, RateLimited)
-        assert each.until == datetime.fromtimestamp(until, UTC)
-    assert len(stub.requests) == 1
-
-
-async def test_too_many_orders_hold_orders_and_no_cancel() -> None:
-    async with Stub(200, said("EOrder:Rate limit exceeded")) as stub:
-        line = line_to(stub.url)
-        await fault(line, acts=True)
-        held = await fault(line, acts=True)
-        with pytest.raises(ExchangeError):
-            await line.ask(dict, "private_post_cancelorder", {"cl_ord_id": str(uuid4())}, acts=True)
-        await line.close()
-    assert isinstance(held, RateLimited)
-    assert (held.until - datetime.now(UTC)).total_seconds() == pytest.approx(60, abs=3)
-    assert [request.split()[1] for request in stub.requests] == [b"/0/private/AddOrder", b"/0/private/CancelOrder"]
-
-
-async def test_too_many_calls_hold_neither_an_order_nor_a_cancel() -> None:
-    async with Stub(200, said("EAPI:Rate limit exceeded")) as stub:
-        line = line_to(stub.url)
-        await fault(line, acts=False)
-        held = await fault(line, acts=False)
-        await fault(line, acts=True)
-        with pytest.raises(ExchangeError):
-            await line.ask(dict, "private_post_cancelorder", {"cl_ord_id": str(uuid4())}, acts=True)
-        await line.close()
-    assert isinstance(held, RateLimited)
-    assert [request.split()[1].rpartition(b"/")[2] for request in stub.requests] == [
-        *(b"OpenOrders", b"AddOrder", b"CancelOrder")
-    ]
-
-
-async def test_a_lockout_is_waited_out_before_anything_is_asked() -> None:
-    async with Stub(200, said("EGeneral:Temporary lockout")) as stub:
-        line = line_to(stub.url)
-        locked = await fault(line, acts=False)
-        await line.close()
-    assert isinstance(locked, RateLimited)
-    assert (locked.until - datetime.now(UTC)).total_seconds() == pytest.approx(900, abs=3)
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"leverage": "2:1"},
-        {"reduce_only": "true"},
-        {"oflags": "viqc"},
-        {"ordertype": "settle-position"},
-        {"trigger": "index"},
-        {"close[ordertype]": "limit"},
-        {"validate": "true"},
-    ],
-)
-async def test_an_order_of_another_kind_is_not_sent(more: dict[str, str]) -> None:
-    async with Stub() as stub:
-        line = line_to(stub.url)
-        with pytest.raises(Forbidden):
-            await line.ask(dict, "private_post_addorder", {"pair": "XXBTZUSD", **more}, acts=True)
-        await line.close()
-    assert stub.requests == []
-
-
-async def test_the_counter_of_calls_is_kept_as_kraken_keeps_it(exchange: Kraken, process: VenueProcess) -> None:
-    await exchange.markets()
-    await exchange.fills_since(None)
-    await exchange.create_order(an_order())
-    assert exchange.rate_limits["limits"] == {
-        "calls": {"used": 3, "limit": 30},  # rules and time a third each, fills 2
-        "orders": {"used": 1, "limit": 60},
-    }
 
 
 # What a key may do.

@@ -1,12 +1,10 @@
-"""What is particular to OKX: its orders, error codes, lists that are read backwards, and the permissions of a key."""
+"""What is particular to OKX: orders as it takes them, lists that are read backwards, bodies as it documents them."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +12,6 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from node_agent.core.market import (
     ExchangeOrder,
@@ -24,307 +21,31 @@ from node_agent.core.market import (
     Liquidity,
     Market,
     OrderRequest,
-    OrderType,
     Side,
     TimeInForce,
 )
-from node_agent.exchange_keys import flaw
 from node_agent.exchanges import allowlist
-from node_agent.exchanges.failures import ClockOff, DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden, Guard
-from node_agent.exchanges.okx import PROFILE, Okx, okx_traits, open_exchange
-from node_agent.exchanges.permissions import judge
-from node_agent.exchanges.port import (
-    ExchangeError,
-    ExchangeUnavailable,
-    KeyRefused,
-    OrderRefused,
-    OutcomeUnknown,
-    TooSmall,
-)
-from node_agent.exchanges.port import RateLimited as TooMany
+from node_agent.exchanges.okx import Okx, okx_traits, open_exchange
+from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused
 from node_agent.exchanges.through_ccxt import connect
-from tests.exchanges.stub import Stub
 from tests.okx.caller import ORDER, Caller, rows
 from tests.okx.case import CASE
+from tests.okx.documented import BALANCE, BOOK, BY_COST, CANDLES, FILL, PENDING, TICKER
+from tests.okx.ours import SYMBOL, Told, an_order, at_market, opened
 from tests.okx.signing import stamp
 from tests.okx.venue import EXPIRES
-from tests.venue.fixtures import as_new, process_of
-from tests.venue.http import Answer, HttpRequest
+from tests.venue.fixtures import as_new, caller_of, ours_on, process_of
 from tests.venue.process import VenueProcess
-from tests.venue.server import serve
 
 pytestmark = pytest.mark.asyncio
 
-SYMBOL: Final = CASE.symbol
 DAY: Final = 86_400
-
 
 process = process_of(CASE)
 okx = as_new(CASE, "okx")
-
-
-@pytest.fixture
-def hand(okx: VenueProcess) -> Iterator[Caller]:
-    """The owner's own."""
-    with Caller(okx) as caller:
-        yield caller
-
-
-@pytest_asyncio.fixture
-async def exchange(okx: VenueProcess) -> AsyncIterator[Okx]:
-    async with opened(okx.url) as ours:
-        yield ours
-
-
-@asynccontextmanager
-async def opened(url: str, **changes: Any) -> AsyncIterator[Okx]:
-    """An account of ours, with traits changed by name."""
-    traits = replace(okx_traits(), **changes)
-    opening = CASE.opening(url)
-    ours = Okx(connect(traits, opening), traits, symbol=opening.symbol, interval=opening.interval)
-    try:
-        yield ours
-    finally:
-        await ours.close()
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price."""
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30_000))
-    return replace(usual, **changes)
-
-
-def at_market(**changes: Any) -> OrderRequest:
-    return an_order(**{"type": OrderType.MARKET, "price": None} | changes)
-
-
-class Told:
-    """An OKX that gives each path an answer of its own, and keeps what it was sent."""
-
-    def __init__(self, **answers: list[Any]) -> None:
-        """`answers`: rows by the last part of the path, with `_` for `-`."""
-        now = {"ts": str(round(time.time() * 1000))}
-        self.answers = {"time": [now], "instruments": [INSTRUMENT], **answers}
-        self.requests: list[HttpRequest] = []
-
-    async def respond(self, request: HttpRequest) -> Answer:
-        self.requests.append(request)
-        data = self.answers[request.path.rpartition("/")[2].replace("-", "_")]
-        return Answer(200, json.dumps({"code": "0", "data": data, "msg": ""}).encode())
-
-    @asynccontextmanager
-    async def account(self) -> AsyncIterator[Okx]:
-        """Ours, connected to it."""
-        server, port = await serve(HttpRequest, self.respond, 0)
-        try:
-            async with opened(f"http://127.0.0.1:{port}") as ours:
-                yield ours
-        finally:
-            server.close()
-
-
-# As OKX's documentation shows them.
-
-INSTRUMENT: Final = {
-    "alias": "",
-    "auctionEndTime": "",
-    "baseCcy": "BTC",
-    "category": "1",
-    "ctMult": "",
-    "ctType": "",
-    "ctVal": "",
-    "ctValCcy": "",
-    "expTime": "",
-    "instFamily": "",
-    "instId": "BTC-USDT",
-    "instType": "SPOT",
-    "lever": "10",
-    "listTime": "1611907686000",
-    "lotSz": "0.00000001",
-    "maxIcebergSz": "9999999999.0000000000000000",
-    "maxLmtAmt": "20000000",
-    "maxLmtSz": "9999999999",
-    "maxMktAmt": "1000000",
-    "maxMktSz": "1000000",
-    "maxStopSz": "1000000",
-    "maxTriggerSz": "9999999999.0000000000000000",
-    "maxTwapSz": "9999999999.0000000000000000",
-    "minSz": "0.00001",
-    "optType": "",
-    "quoteCcy": "USDT",
-    "ruleType": "normal",
-    "settleCcy": "",
-    "state": "live",
-    "stk": "",
-    "tickSz": "0.1",
-    "uly": "",
-}
-FILL: Final = {
-    "side": "buy",
-    "fillSz": "0.00192834",
-    "fillPx": "51858",
-    "fillPxVol": "",
-    "fillFwdPx": "",
-    "fee": "-0.00000192834",
-    "fillPnl": "0",
-    "ordId": "680800019749904384",
-    "feeRate": "-0.001",
-    "instType": "SPOT",
-    "fillPxUsd": "",
-    "instId": "BTC-USDT",
-    "clOrdId": "",
-    "posSide": "net",
-    "billId": "680800019754098688",
-    "subType": "1",
-    "fillMarkVol": "",
-    "tag": "",
-    "fillTime": "1708587373361",
-    "execType": "T",
-    "fillIdxPx": "",
-    "tradeId": "744876980",
-    "fillMarkPx": "",
-    "feeCcy": "BTC",
-    "ts": "1708587373362",
-    "tradeQuoteCcy": "USDT",
-}
-PENDING: Final = {
-    "accFillSz": "0",
-    "algoClOrdId": "",
-    "algoId": "",
-    "attachAlgoClOrdId": "",
-    "attachAlgoOrds": [],
-    "avgPx": "",
-    "cTime": "1724733617998",
-    "cancelSource": "",
-    "cancelSourceReason": "",
-    "category": "normal",
-    "ccy": "",
-    "clOrdId": "",
-    "fee": "0",
-    "feeCcy": "BTC",
-    "fillPx": "",
-    "fillSz": "0",
-    "fillTime": "",
-    "instId": "BTC-USDT",
-    "instType": "SPOT",
-    "isTpLimit": "false",
-    "lever": "",
-    "linkedAlgoOrd": {"algoId": ""},
-    "ordId": "1752588852617379840",
-    "ordType": "post_only",
-    "pnl": "0",
-    "posSide": "net",
-    "px": "13013.5",
-    "pxType": "",
-    "rebate": "0",
-    "rebateCcy": "USDT",
-    "reduceOnly": "false",
-    "side": "buy",
-    "slTriggerPx": "",
-    "source": "",
-    "state": "live",
-    "stpMode": "cancel_maker",
-    "sz": "0.001",
-    "tag": "",
-    "tdMode": "cash",
-    "tgtCcy": "",
-    "tradeId": "",
-    "uTime": "1724733617998",
-}
-BY_COST: Final = {
-    **PENDING,
-    "accFillSz": "0.00192834",
-    "avgPx": "51858",
-    "cTime": "1708587373361",
-    "fee": "-0.00000192834",
-    "fillPx": "51858",
-    "fillSz": "0.00192834",
-    "fillTime": "1708587373361",
-    "ordId": "680800019749904384",
-    "ordType": "market",
-    "px": "",
-    "state": "filled",
-    "sz": "100",
-    "tgtCcy": "quote_ccy",
-    "tradeId": "744876980",
-    "uTime": "1708587373362",
-}
-CONFIG: Final = {
-    "acctLv": "2",
-    "acctStpMode": "cancel_maker",
-    "autoLoan": False,
-    "ctIsoMode": "automatic",
-    "enableSpotBorrow": False,
-    "greeksType": "PA",
-    "ip": "",
-    "type": "0",
-    "kycLv": "3",
-    "label": "v5 test",
-    "level": "Lv1",
-    "levelTmp": "",
-    "liquidationGear": "-1",
-    "mainUid": "44705892343619584",
-    "mgnIsoMode": "automatic",
-    "opAuth": "1",
-    "perm": "read_only,withdraw,trade",
-    "posMode": "long_short_mode",
-    "roleType": "0",
-    "spotBorrowAutoRepay": False,
-    "spotOffsetType": "",
-    "spotRoleType": "0",
-    "spotTraderInsts": [],
-    "traderInsts": [],
-    "uid": "44705892343619584",
-}
-BALANCE: Final = {
-    "adjEq": "",
-    "details": [
-        {
-            "availBal": "0.049",
-            "availEq": "",
-            "cashBal": "0.05",
-            "ccy": "BTC",
-            "eq": "0.05",
-            "eqUsd": "1918.55678",
-            "frozenBal": "0.001",
-            "isoEq": "",
-            "liab": "",
-            "ordFrozen": "0.001",
-            "uTime": "1621973128591",
-        },
-        {"availBal": "", "availEq": "28.21006347", "ccy": "USDT", "eq": "28.21006347", "frozenBal": "0"},
-    ],
-    "totalEq": "1918.55678",
-    "uTime": "1622045126908",
-}
-TICKER: Final = {
-    "instType": "SPOT",
-    "instId": "BTC-USDT",
-    "last": "9999.99",
-    "lastSz": "0.1",
-    "askPx": "9999.99",
-    "askSz": "11",
-    "bidPx": "8888.88",
-    "bidSz": "5",
-    "open24h": "9000",
-    "high24h": "10000",
-    "low24h": "8888.88",
-    "volCcy24h": "2222",
-    "vol24h": "2222",
-    "sodUtc0": "2222",
-    "sodUtc8": "2222",
-    "ts": "1597026383085",
-}
-BOOK: Final = {
-    "asks": [["41006.8", "0.60038921", "0", "1"]],
-    "bids": [["41006.3", "0.30178218", "0", "2"]],
-    "ts": "1629966436396",
-}
-CANDLES: Final = [
-    ["1597026420000", "3.721", "3.743", "3.677", "3.708", "8422410", "22698348.04828491", "12698348.04828491", "0"],
-    ["1597026360000", "3.731", "3.799", "3.494", "3.72", "24912403", "67632347.24399722", "37632347.24399722", "1"],
-]
+hand = caller_of(Caller, "okx", "hand")
+exchange = ours_on("okx", opened)
 
 
 async def test_what_is_written_for_it_is_small() -> None:
@@ -439,89 +160,6 @@ async def test_a_market_order_that_cannot_be_paid_is_refused_and_not_made_smalle
     assert okx.placed() == []
 
 
-def said(code: str, *, order: str | None = None) -> str:
-    """An error; `order`: the code of the order itself."""
-    row = {"clOrdId": "a" * 32, "ordId": "", "tag": "", "ts": "1695190491421", "sCode": order, "sMsg": "Something."}
-    return json.dumps({"code": code, "data": [row] if order else [], "msg": "" if order else "Something."})
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "kind"),
-    [
-        (200, said("1", order="51008"), OrderRefused),
-        (200, said("1", order="51008_1000"), OrderRefused),
-        (200, said("2", order="51020"), TooSmall),
-        (200, said("0", order="51121"), OrderRefused),
-        (400, said("51000"), OrderRefused),
-        (200, said("51001"), OrderRefused),
-        (200, said("1", order="51016"), DuplicateOrder),
-        (200, said("50071"), DuplicateOrder),
-        (200, said("1", order="51400"), NoSuchOrder),
-        (200, said("1", order="51401"), NoSuchOrder),
-        (200, said("1", order="51402"), NoSuchOrder),
-        (200, said("51603"), NoSuchOrder),
-        (401, json.dumps({"msg": "Timestamp request expired", "code": "50102"}), ClockOff),
-        (401, said("50112"), ClockOff),
-        (401, said("50105"), KeyRefused),
-        (401, said("50110"), KeyRefused),
-        (401, said("50111"), KeyRefused),
-        (401, said("50113"), KeyRefused),
-        (200, said("50119"), KeyRefused),
-        (200, said("50120"), KeyRefused),
-        (200, said("50007"), KeyRefused),
-        (429, said("50011"), TooMany),
-        (200, said("50011"), TooMany),
-        (200, said("1", order="50061"), TooMany),
-    ],
-)
-@pytest.mark.parametrize("acts", [True, False])
-async def test_a_definite_no_is_told_as_such(status: int, body: str, kind: type[ExchangeError], acts: bool) -> None:
-    assert type(await fault(status, body, acts=acts)) is kind
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, said("1")),
-        (200, said("1", order="59999")),
-        (200, said("50026")),
-        (400, said("50004")),
-        (500, said("51149")),
-        (503, said("50001")),
-        (200, "{}"),
-        (200, "[]"),
-        (200, "null"),
-        (200, "<html>"),
-        (200, '{"data":[]}'),
-    ],
-)
-async def test_what_is_not_known_may_have_been_done(status: int, body: str) -> None:
-    assert type(await fault(status, body, acts=True)) is OutcomeUnknown
-    assert type(await fault(status, body, acts=False)) is ExchangeUnavailable
-
-
-async def fault(status: int, body: str, *, acts: bool) -> ExchangeError:
-    """The error that a request ends with."""
-    async with Stub(status, body) as stub:
-        line = connect(okx_traits(), CASE.opening(stub.url))
-        asked = {"instId": "BTC-USDT", "clOrdId": "a" * 32} | ({"tdMode": "cash"} if acts else {})
-        with pytest.raises(ExchangeError) as raised:
-            await line.ask(dict, "privatePostTradeOrder" if acts else "privateGetTradeOrder", asked, acts=acts)
-        await line.close()
-    for secret in CASE.key.values():
-        assert secret not in str(raised.value)
-    return raised.value
-
-
-async def test_a_clock_that_was_set_is_measured_again(exchange: Okx, okx: VenueProcess) -> None:
-    await exchange.balances()
-    okx.clock(3600)
-    exchange._line._measured_at = float("-inf")  # the last measurement is longer ago than a second
-    with pytest.raises(ClockOff):
-        await exchange.balances()
-    assert await exchange.balances()
-
-
 async def test_fills_are_exact_and_name_our_ids_without_a_question(exchange: Okx, okx: VenueProcess) -> None:
     placed = [await exchange.create_order(at_market(amount=Decimal("0.01234567"))) for _ in range(3)]
     async with opened(okx.url) as anew:
@@ -623,72 +261,6 @@ async def test_nothing_is_made_up_of_a_cancelled_order_that_okx_has_forgotten(ex
             await later.cancel_order(placed.client_order_id, SYMBOL)
 
 
-async def permissions_of(told: Mapping[str, Any]) -> Mapping[str, bool] | None:
-    async with Told(config=[told]).account() as exchange:
-        return await exchange.key_permissions()
-
-
-@pytest.mark.parametrize(
-    ("changed", "accepted", "forbidden", "unknown", "missing"),
-    [
-        ({"perm": "read_only,trade"}, True, (), (), ()),
-        ({"perm": "trade,read_only", "ip": "117.37.203.58,117.37.203.57"}, True, (), (), ()),
-        ({}, False, ("withdraw",), (), ()),
-        ({"perm": "withdraw"}, False, ("withdraw",), (), ("trade",)),
-        ({"perm": "read_only"}, False, (), (), ("trade",)),
-        ({"perm": "read_only,trade,transfer"}, False, (), ("transfer",), ()),
-        ({"perm": "read_only,trade,ip"}, False, (), ("ip",), ()),
-    ],
-)
-async def test_a_key_is_judged_by_what_it_may_do(
-    changed: dict[str, Any], accepted: bool, forbidden: tuple[str], unknown: tuple[str], missing: tuple[str]
-) -> None:
-    told = await permissions_of({**CONFIG, **changed})
-    assert told is not None
-    assert PROFILE.rules is not None
-    judgement = judge(PROFILE.rules, told)
-    assert (judgement.accepted, judgement.forbidden, judgement.unknown, judgement.missing) == (
-        accepted,
-        forbidden,
-        unknown,
-        missing,
-    )
-    assert any("address" in each for each in judgement.advice) is not bool(changed.get("ip"))
-
-
-@pytest.mark.parametrize(
-    ("changed", "word"),
-    [
-        ({"enableSpotBorrow": True}, "borrowing"),
-        ({"autoLoan": True}, "borrowing"),
-        ({"autoLoan": "true"}, "borrowing"),
-        ({"acctLv": "3"}, "Spot mode"),
-        ({"acctLv": "4"}, "Spot mode"),
-    ],
-)
-async def test_an_account_that_may_borrow_or_takes_no_cash_is_told_of(changed: dict[str, Any], word: str) -> None:
-    told = await permissions_of({**CONFIG, "perm": "read_only,trade", "ip": "192.0.2.1", **changed})
-    assert told is not None
-    assert PROFILE.rules is not None
-    judgement = judge(PROFILE.rules, told)
-    assert judgement.accepted
-    (advice,) = judgement.advice
-    assert word in advice
-
-
-@pytest.mark.parametrize("perm", ["", "trade,", "TRADE", "read_only, trade", None, 7, ["trade"], {"trade": True}])
-async def test_permissions_that_cannot_be_read_are_none(perm: Any) -> None:
-    with pytest.raises(ExchangeUnavailable, match="cannot be read"):
-        await permissions_of({**CONFIG, "perm": perm})
-
-
-async def test_an_answer_without_permissions_or_for_two_keys_cannot_be_read() -> None:
-    for rows_ in ([], [CONFIG, CONFIG], [{"uid": "1"}]):
-        async with Told(config=rows_).account() as exchange:
-            with pytest.raises(ExchangeUnavailable, match="cannot be read"):
-                await exchange.key_permissions()
-
-
 async def test_the_documented_bodies_are_read_to_their_values() -> None:
     told = Told(
         fills=[FILL],
@@ -763,24 +335,6 @@ async def test_candles_of_long_ago_come_from_their_own_list(exchange: Okx, okx: 
     assert len(candles) == 100
     assert timedelta(0) <= candles[0].at - since < timedelta(minutes=1)
     assert "GET /api/v5/market/history-candles" in okx.books()["requests"]
-
-
-@pytest.mark.parametrize(
-    ("part", "given", "fits"),
-    [
-        ("key", "37c541a1-0000-4000-8000-10fe7a038418", True),
-        ("key", " 37c541a1-0000-4000-8000-10fe7a038418\n", True),
-        ("key", "37c541a1000040008000", False),
-        ("secret", "22582BD0CFF14C41EDBF1AB98506286D", True),
-        ("secret", "22582BD0CFF14C41", False),
-        ("passphrase", "Open#Sesame1", True),
-        ("passphrase", "Open Sesame", False),
-        ("passphrase", "Sésame", False),
-        ("passphrase", "", False),
-    ],
-)
-async def test_each_part_of_a_key_has_its_form(part: str, given: str, fits: bool) -> None:
-    assert (flaw(PROFILE, {**CASE.key, part: given}) is None) is fits
 
 
 async def test_an_interval_without_candles_is_none_of_its() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -53,6 +53,7 @@ from tests.robinhood.opening import (
     an_order_row,
     on,
 )
+from tests.venue.fixtures import as_new, process_of
 from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
@@ -60,17 +61,8 @@ pytestmark = pytest.mark.asyncio
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[VenueProcess]:
-    with CASE.start() as started:
-        yield started
-
-
-@pytest.fixture
-def process(running: VenueProcess) -> VenueProcess:
-    running.reset()
-    running.price("40000")
-    return running
+running = process_of(CASE, name="running")
+process = as_new(CASE, "process", of="running")
 
 
 @pytest_asyncio.fixture

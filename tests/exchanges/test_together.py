@@ -11,7 +11,6 @@ from node_agent.exchanges.failures import NoSuchOrder
 from node_agent.exchanges.kraken import open_exchange
 from node_agent.exchanges.port import ExchangeUnavailable
 from node_agent.exchanges.together import Together
-from tests.exchanges.test_kraken import an_order
 from tests.kraken.case import CASE
 from tests.node.until import becomes
 
@@ -89,7 +88,7 @@ async def test_kraken_is_asked_for_many_orders_at_once_and_one_that_is_not_there
     with CASE.start() as process:
         process.price(CASE.price)
         exchange = open_exchange(CASE.opening(process.url))
-        orders = [await exchange.create_order(an_order()) for _ in range(20)]
+        orders = [await exchange.create_order(CASE.order()) for _ in range(20)]
         found = await asyncio.gather(*(exchange.order(each.exchange_order_id) for each in orders))
         assert [each.client_order_id for each in found] == [each.client_order_id for each in orders]
         nothing = "OAAAAA-AAAAA-AAAAAA"

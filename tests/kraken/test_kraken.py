@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ from tests.kraken.caller import ORDER, Caller
 from tests.kraken.case import CASE
 from tests.kraken.signing import signature
 from tests.kraken.venue import MOST_CALLS
-from tests.venue.fixtures import as_new, process_of
+from tests.venue.fixtures import as_new, caller_of, process_of
 from tests.venue.process import VenueProcess
 
 ID, OTHER = "6d1b345e-2821-40e2-ad83-4ecb18a06876", "da8e4ad59b78481c93e589746b0cf91f"
@@ -23,12 +23,7 @@ ID, OTHER = "6d1b345e-2821-40e2-ad83-4ecb18a06876", "da8e4ad59b78481c93e589746b0
 
 process = process_of(CASE)
 exchange = as_new(CASE, "exchange")
-
-
-@pytest.fixture
-def caller(exchange: VenueProcess) -> Iterator[Caller]:
-    with Caller(exchange) as ready:
-        yield ready
+caller = caller_of(Caller, "exchange")
 
 
 def test_a_signature_is_the_one_of_krakens_own_example() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +19,7 @@ from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import Market, Rules
 from tests.venue.orders import Ask, Order
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 PUBLIC: Final = "/0/public/"
 PRIVATE: Final = "/0/private/"
@@ -113,7 +113,7 @@ class Kraken(Venue):
 
     def refused(self, refused: Refused) -> Answer:
         """A refusal in Kraken's words."""
-        return Answer(200, json.dumps({"error": [words(refused)]}).encode())
+        return as_json({"error": [words(refused)]})
 
     def unavailable(self) -> Answer:
         """What the front says when it hears nothing from behind."""
@@ -333,4 +333,4 @@ class Kraken(Venue):
 
 
 def _done(result: Any) -> Answer:
-    return Answer(200, json.dumps({"error": [], "result": result}, separators=(",", ":")).encode())
+    return as_json({"error": [], "result": result})

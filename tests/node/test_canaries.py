@@ -17,9 +17,9 @@ from node_agent.exchange_keys import ExchangeKey
 from node_agent.journal import JOURNAL_FILE, Journal
 from node_agent.vault import Vault, VaultKey
 from node_protocol.handshake import parse_token
+from tests import tap
 from tests.control_plane.support import ServerProcess
 from tests.node.secrets_written import PEM, encoded, lines, spelled
-from tests.node.test_fingerprint_canaries import Wire
 from tests.node.values import START
 from tests.support import CANDLES, NodeDir, NodeProcess, node_agent, until
 
@@ -27,19 +27,7 @@ PASSPHRASE = "canary of a passphrase, with blanks"
 EXCHANGE_KEY = {"key": "canary-organization/api+key", "secret": PEM}
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    made = Wire()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path, wire: Wire) -> Iterator[ServerProcess]:
-    started = ServerProcess(tmp_path / "server", ("--authority", wire.authority)).start()
-    wire.server_port = started.port
-    yield started
-    started.end()
+wire, server = tap.wire, tap.server
 
 
 def forms(secret: str | bytes) -> Iterator[bytes]:
@@ -66,7 +54,7 @@ def test_the_search_finds_what_is_there(write: type) -> None:
 
 @pytest.mark.parametrize("opened_by", ["key file", "passphrase"])
 def test_no_secret_of_a_node_is_in_a_byte_that_is_sent_said_or_kept(
-    tmp_path: Path, wire: Wire, server: ServerProcess, opened_by: str
+    tmp_path: Path, wire: tap.Tap, server: ServerProcess, opened_by: str
 ) -> None:
     node = NodeDir(tmp_path / "node", tmp_path / "vault.key")
     said: list[str] = []
@@ -86,7 +74,7 @@ def test_no_secret_of_a_node_is_in_a_byte_that_is_sent_said_or_kept(
     exchange_keys.keep(Vault.open(node.path / "vault.json", key), ExchangeKey("coinbase", parts, START))
 
     token = server.token()
-    register = ("register", "--server", f"http://{wire.authority}", "--insecure-loopback", "--token")
+    register = ("register", "--server", wire.url, "--insecure-loopback", "--token")
     agent(2, *register, token[:-1])
     agent(0, *register, token)
     agent(3, *register, token, "--replace")
@@ -109,7 +97,7 @@ def test_no_secret_of_a_node_is_in_a_byte_that_is_sent_said_or_kept(
         "vault": node.key_file.read_text().strip() if with_key else PASSPHRASE,
     }
     assert registration.key_id.encode() in wire.sent
-    assert betrayed(bytes(wire.sent), secrets) == set()
+    assert betrayed(wire.sent, secrets) == set()
     assert betrayed("".join(said).encode(), secrets) == set()
     kept = [each for home in (node.path, server.data_dir) for each in home.rglob("*") if each.is_file()]
     assert {"run.log", JOURNAL_FILE, "vault.json"} <= {each.name for each in kept}

@@ -5,11 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import socket
-import socketserver
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,67 +15,12 @@ from node_agent import fingerprint
 from node_agent.journal import JOURNAL_FILE, Journal
 from node_protocol import fingerprints
 from node_protocol.encoding import b64url_decode
+from tests import tap
 from tests.control_plane.support import ServerProcess
 from tests.node.planted import HOST, NVME, PlantedProcess, machine, planted_agent
-from tests.support import WITHIN, NodeDir, until
+from tests.support import NodeDir, until
 
-
-class Wire:
-    """A relay on loopback that keeps every byte on its way to the server."""
-
-    def __init__(self) -> None:
-        self.sent = bytearray()
-        self.server_port = 0
-        wire = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                with socket.create_connection(("127.0.0.1", wire.server_port), timeout=WITHIN) as server:
-                    threading.Thread(target=_copy, args=(server, self.request), daemon=True).start()
-                    while chunk := _received(self.request):
-                        wire.sent += chunk
-                        server.sendall(chunk)
-
-        self._relay = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._relay.daemon_threads = True
-        threading.Thread(target=self._relay.serve_forever, daemon=True).start()
-
-    @property
-    def authority(self) -> str:
-        """Where it listens."""
-        return f"127.0.0.1:{self._relay.server_address[1]}"
-
-    def close(self) -> None:
-        self._relay.shutdown()
-        self._relay.server_close()
-
-
-def _received(line: socket.socket) -> bytes:
-    with suppress(OSError):
-        return line.recv(65536)
-    return b""
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := _received(source):
-            target.sendall(chunk)
-        target.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    made = Wire()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path, wire: Wire) -> Iterator[ServerProcess]:
-    started = ServerProcess(tmp_path / "server", ("--authority", wire.authority)).start()
-    wire.server_port = started.port
-    yield started
-    started.end()
+wire, server = tap.wire, tap.server
 
 
 def forms(value: str) -> Iterator[bytes]:
@@ -120,11 +61,11 @@ def test_the_search_finds_what_is_there(write: object) -> None:
 
 
 def test_no_raw_serial_is_in_a_byte_that_is_sent_or_in_a_file_that_is_kept(
-    tmp_path: Path, wire: Wire, server: ServerProcess
+    tmp_path: Path, wire: tap.Tap, server: ServerProcess
 ) -> None:
     root = machine(tmp_path / "root")
     node = NodeDir.made(tmp_path)
-    register = ("register", "--data-dir", node.path, "--server", f"http://{wire.authority}", "--insecure-loopback")
+    register = ("register", "--data-dir", node.path, "--server", wire.url, "--insecure-loopback")
     done = planted_agent(root, *register, "--token", server.token())
     assert done.returncode == 0, done.stderr
     enrolled = len(wire.sent)
@@ -141,7 +82,7 @@ def test_no_raw_serial_is_in_a_byte_that_is_sent_or_in_a_file_that_is_kept(
         assert salted in wire.sent[enrolled:], f"the planted machine did not sync: {name}"
     values = canaries(root, node.path)
     assert {"c0ffee00c0ffee11c0ffee22c0ffee33", "CANARY-NVME-SERIAL", "Canary Processor 9000"} <= values
-    assert betrayed(bytes(wire.sent), values) == set()
+    assert betrayed(wire.sent, values) == set()
     assert betrayed((done.stdout + done.stderr).encode(), values) == set()
     kept = [each for home in (node.path, server.data_dir) for each in home.rglob("*") if each.is_file()]
     assert {"run.log", JOURNAL_FILE, "vault.json"} <= {each.name for each in kept}

@@ -36,7 +36,7 @@ def process() -> Iterator[BinanceProcess]:
 @pytest.fixture
 def exchange(process: BinanceProcess) -> BinanceProcess:
     process.reset()
-    process.restrictions(enableWithdrawals=False, enableInternalTransfer=False, permitsUniversalTransfer=False)
+    process.permissions(enableWithdrawals=False, enableInternalTransfer=False, permitsUniversalTransfer=False)
     return process
 
 
@@ -158,7 +158,7 @@ def test_no_argument_takes_a_key(node: NodeDir) -> None:
 def test_a_key_that_can_take_money_out_is_refused_before_anything_about_orders_is_asked(
     node: NodeDir, exchange: BinanceProcess, file: Path, permission: str
 ) -> None:
-    exchange.restrictions(**{permission: True})
+    exchange.permissions(**{permission: True})
     done = keys(node, "add", "binance", "--file", str(file))
     assert done.returncode == 1
     assert permission in done.stderr
@@ -168,7 +168,7 @@ def test_a_key_that_can_take_money_out_is_refused_before_anything_about_orders_i
 
 
 def test_a_permission_that_nobody_knows_refuses_the_key(node: NodeDir, exchange: BinanceProcess, file: Path) -> None:
-    exchange.restrictions(enableTeleportation=False)
+    exchange.permissions(enableTeleportation=False)
     done = keys(node, "add", "binance", "--file", str(file))
     assert done.returncode == 1
     assert "enableTeleportation" in done.stderr
@@ -332,7 +332,7 @@ def test_a_kept_key_is_tried_without_an_order(node: NodeDir, exchange: BinancePr
     assert done.returncode == 0, done.stderr
     assert "USDT 100000" in done.stdout
     assert not [name for name in exchange.books()["requests"] if name.split()[1] in ORDERS]
-    exchange.restrictions(enableWithdrawals=True)
+    exchange.permissions(enableWithdrawals=True)
     assert keys(node, "test", "binance").returncode == 1
 
 
@@ -351,7 +351,7 @@ def test_a_start_refuses_a_key_that_can_take_money_out_before_anything_about_ord
     node: NodeDir, exchange: BinanceProcess, file: Path
 ) -> None:
     assert keys(node, "add", "binance", "--file", str(file)).returncode == 0
-    exchange.restrictions(enableWithdrawals=True)
+    exchange.permissions(enableWithdrawals=True)
     done = node_agent("run", "--live", "--data-dir", node.path)
     assert done.returncode == 1
     assert "enableWithdrawals" in done.stderr
@@ -374,7 +374,7 @@ def test_status_says_of_the_key_what_was_last_said_of_it(node: NodeDir, exchange
 
     assert keys(node, "add", "binance", "--file", str(file)).returncode == 0
     assert "that it cannot withdraw" in shown()  # before the first start, too
-    exchange.restrictions(enableWithdrawals=True)
+    exchange.permissions(enableWithdrawals=True)
     assert node_agent("run", "--live", "--data-dir", node.path).returncode == 1
     assert "cannot withdraw" not in shown()
     assert "enableWithdrawals" in shown()
@@ -392,7 +392,7 @@ def test_whoever_refuses_a_key_or_takes_it_out_says_what_is_left_open(
         done = node_agent("orders", "place", *rests, "--data-dir", node.path)
         assert done.returncode == 0, done.stderr
         running.stop()
-    exchange.restrictions(enableWithdrawals=True)
+    exchange.permissions(enableWithdrawals=True)
     done = node_agent("run", "--live", "--data-dir", node.path)
     assert "still open at the exchange: 1 order" in done.stderr
     assert "1 order" in keys(node, "remove", "binance").stdout

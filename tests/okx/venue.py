@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import Rules, whole
 from tests.venue.orders import Ask, Order, Trade
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class Okx(Venue):
 
     @staticmethod
     def _answer(status: int, told: Mapping[str, Any]) -> Answer:
-        return Answer(status, json.dumps(told, separators=(",", ":")).encode())
+        return as_json(told, status)
 
     def _authenticate(self, request: HttpRequest) -> None:
         given = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Final
 
 from tests.venue.books import Books
 from tests.venue.market import Candle, Market
 from tests.venue.orders import ZERO, Order, Trade
+from tests.venue.writing import plain
 
 Json = dict[str, Any]
 
@@ -20,12 +20,6 @@ STATES: Final = {
 }
 _BILLS: Final = 680_800_019_754_000_000
 """Where the numbers of bills begin: they are others than those of trades."""
-
-
-def money(amount: Decimal) -> str:
-    """Without an exponent, and without zeros at its end."""
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def instrument(market: Market) -> Json:
@@ -45,7 +39,7 @@ def instrument(market: Market) -> Json:
         "instType": "SPOT",
         "lever": "10",
         "listTime": "1611907686000",
-        "lotSz": money(rules.step),
+        "lotSz": plain(rules.step),
         "maxIcebergSz": "9999999999.0000000000000000",
         "maxLmtAmt": "20000000",
         "maxLmtSz": "9999999999",
@@ -54,11 +48,11 @@ def instrument(market: Market) -> Json:
         "maxStopSz": "1000000",
         "maxTriggerSz": "9999999999.0000000000000000",
         "maxTwapSz": "9999999999.0000000000000000",
-        "minSz": money(rules.least),
+        "minSz": plain(rules.least),
         "quoteCcy": rules.quote,
         "ruleType": "normal",
         "state": "live",
-        "tickSz": money(rules.tick),
+        "tickSz": plain(rules.tick),
         "tradeQuoteCcyList": [rules.quote],
     }
 
@@ -70,20 +64,20 @@ def ticker(market: Market, now: int) -> Json:
     return {
         "instType": "SPOT",
         "instId": market.rules.symbol,
-        "last": money(price),
+        "last": plain(price),
         "lastSz": "0.01",
-        "askPx": money(price + tick),
+        "askPx": plain(price + tick),
         "askSz": "1",
-        "bidPx": money(price - tick),
+        "bidPx": plain(price - tick),
         "bidSz": "1",
-        "open24h": money(seen.open),
-        "high24h": money(seen.high),
-        "low24h": money(seen.low),
-        "volCcy24h": money(seen.volume * price),
-        "vol24h": money(seen.volume),
+        "open24h": plain(seen.open),
+        "high24h": plain(seen.high),
+        "low24h": plain(seen.low),
+        "volCcy24h": plain(seen.volume * price),
+        "vol24h": plain(seen.volume),
         "ts": str(now),
-        "sodUtc0": money(seen.open),
-        "sodUtc8": money(seen.open),
+        "sodUtc0": plain(seen.open),
+        "sodUtc8": plain(seen.open),
     }
 
 
@@ -91,8 +85,8 @@ def book(market: Market, levels: int, now: int) -> Json:
     """The book: price, amount, a nought, and how many orders."""
     price, tick = market.price(now), market.rules.tick
     return {
-        "asks": [[money(price + tick * level), "1", "0", "1"] for level in range(1, levels + 1)],
-        "bids": [[money(price - tick * level), "1", "0", "1"] for level in range(1, levels + 1)],
+        "asks": [[plain(price + tick * level), "1", "0", "1"] for level in range(1, levels + 1)],
+        "bids": [[plain(price - tick * level), "1", "0", "1"] for level in range(1, levels + 1)],
         "ts": str(now),
         "seqId": now,
     }
@@ -100,9 +94,9 @@ def book(market: Market, levels: int, now: int) -> Json:
 
 def candle(told: Candle, length: int, now: int) -> list[str]:
     """A row of candles; the last member says whether it has closed."""
-    prices = [money(price) for price in (told.open, told.high, told.low, told.close)]
-    quote = money(told.volume * told.close)
-    return [str(told.at), *prices, money(told.volume), quote, quote, "1" if told.at + length <= now else "0"]
+    prices = [plain(price) for price in (told.open, told.high, told.low, told.close)]
+    quote = plain(told.volume * told.close)
+    return [str(told.at), *prices, plain(told.volume), quote, quote, "1" if told.at + length <= now else "0"]
 
 
 def _kind(order: Order) -> str:
@@ -120,16 +114,16 @@ def shown(order: Order, base: str, quote: str) -> Json:
         *("tpOrdPx", "tpTriggerPx", "tpTriggerPxType"),
     )
     return dict.fromkeys(nothing, "") | {
-        "accFillSz": money(order.executed),
+        "accFillSz": plain(order.executed),
         "attachAlgoOrds": [],
-        "avgPx": money(order.executed_quote / order.executed) if order.executed else "",
+        "avgPx": plain(order.executed_quote / order.executed) if order.executed else "",
         "cTime": str(order.at),
         "category": "normal",
         "clOrdId": order.client_id,
-        "fee": money(-sum((fill.commission for fill in order.fills), ZERO)),
+        "fee": plain(-sum((fill.commission for fill in order.fills), ZERO)),
         "feeCcy": base if buys else quote,
-        "fillPx": money(last.price) if last else "",
-        "fillSz": money(last.quantity) if last else "0",
+        "fillPx": plain(last.price) if last else "",
+        "fillSz": plain(last.quantity) if last else "0",
         "fillTime": str(last.at) if last else "",
         "instId": order.symbol,
         "instType": "SPOT",
@@ -139,14 +133,14 @@ def shown(order: Order, base: str, quote: str) -> Json:
         "ordType": _kind(order),
         "pnl": "0",
         "posSide": "net",
-        "px": "" if at_market else money(order.price),
+        "px": "" if at_market else plain(order.price),
         "rebate": "0",
         "rebateCcy": quote if buys else base,
         "reduceOnly": "false",
         "side": order.side.lower(),
         "state": STATES[order.status],
         "stpMode": "cancel_maker",
-        "sz": money(order.quote_quantity or order.quantity),
+        "sz": plain(order.quote_quantity or order.quantity),
         "tdMode": "cash",
         "tgtCcy": ("quote_ccy" if order.quote_quantity else "base_ccy") if at_market else "",
         "tradeId": str(last.id) if last else "",
@@ -165,9 +159,9 @@ def filled(trade: Trade, quote: str) -> Json:
     nothing = ("fillFwdPx", "fillIdxPx", "fillMarkPx", "fillMarkVol", "fillPxUsd", "fillPxVol", "tag")
     return dict.fromkeys(nothing, "") | {
         "side": trade.side.lower(),
-        "fillSz": money(trade.quantity),
-        "fillPx": money(trade.price),
-        "fee": money(-trade.commission),
+        "fillSz": plain(trade.quantity),
+        "fillPx": plain(trade.price),
+        "fee": plain(-trade.commission),
         "fillPnl": "0",
         "ordId": str(trade.order_id),
         "feeRate": "-0.001",
@@ -196,15 +190,15 @@ def balance(books: Books, now: int) -> Json:
     details = [
         dict.fromkeys(nothing, "")
         | {
-            "availBal": money(free),
-            "cashBal": money(free + books.locked[asset]),
+            "availBal": plain(free),
+            "cashBal": plain(free + books.locked[asset]),
             "ccy": asset,
-            "disEq": money(free + books.locked[asset]),
-            "eq": money(free + books.locked[asset]),
-            "eqUsd": money(free + books.locked[asset]),
+            "disEq": plain(free + books.locked[asset]),
+            "eq": plain(free + books.locked[asset]),
+            "eqUsd": plain(free + books.locked[asset]),
             "fixedBal": "0",
-            "frozenBal": money(books.locked[asset]),
-            "ordFrozen": money(books.locked[asset]),
+            "frozenBal": plain(books.locked[asset]),
+            "ordFrozen": plain(books.locked[asset]),
             "rewardBal": "0",
             "spotIsoBal": "0",
             "uTime": str(books.updated),

@@ -21,6 +21,7 @@ from tests.venue.http import Answer, HttpRequest
 from tests.venue.market import Rules, whole
 from tests.venue.orders import ZERO, Ask, Order
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json, plain
 
 TOKEN: Final = "71321045679252212594626385532706912750332728571942532289631379312455583992563"
 FINE_TOKEN: Final = "52114319501245915516055106046884209969926127482827954674443846427813813222426"
@@ -95,11 +96,11 @@ class Polymarket(Venue):
             raise refused("invalid params payload")
         self._time_passes()
         told = endpoint(self, query if request.method == "GET" else request.body, wanted)
-        return Answer(200, json.dumps(told, separators=(",", ":")).encode())
+        return as_json(told)
 
     def refused(self, refused: Refused) -> Answer:
         """Words."""
-        return Answer(refused.status, json.dumps({"error": refused.message}, separators=(",", ":")).encode())
+        return as_json({"error": refused.message}, refused.status)
 
     def unavailable(self) -> Answer:
         """The same whether something was done or not."""
@@ -178,7 +179,7 @@ class Polymarket(Venue):
 
     def last_price(self, query: Mapping[str, str], _: str) -> Any:
         """GET last-trade-price."""
-        return {"price": wire.money(self._market(query.get("token_id")).price(self.clock.now())), "side": "BUY"}
+        return {"price": plain(self._market(query.get("token_id")).price(self.clock.now())), "side": "BUY"}
 
     def derive(self, query: Mapping[str, str], _: str) -> Any:
         """GET auth/derive-api-key."""
@@ -289,7 +290,7 @@ class Polymarket(Venue):
     def _taken(self, order_id: str, status: str, placed: Order | None) -> Any:
         told = {"errorMsg": "", "orderID": order_id, "takingAmount": "", "makingAmount": "", "status": status}
         if placed is not None and placed.executed:
-            shares, cost = wire.money(placed.executed), wire.money(placed.executed_quote)
+            shares, cost = plain(placed.executed), plain(placed.executed_quote)
             taking, making = (shares, cost) if placed.side == "BUY" else (cost, shares)
             told |= {"takingAmount": taking, "makingAmount": making}
             return told | {"transactionsHashes": [ZEROS], "success": True}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from decimal import Decimal
 from typing import Any, Final
 
 from tests.polymarket.books import RATE
 from tests.venue.market import Market
 from tests.venue.orders import Order, Trade
+from tests.venue.writing import plain
 
 Json = dict[str, Any]
 
@@ -24,12 +24,6 @@ STATUSES: Final = {
 """What fills at once and not wholly is told as matched."""
 SOMEBODY: Final = "0x" + "5e" * 20
 THEIR_KEY: Final = "9180014b-33c8-9240-a14b-bdca11c0a465"
-
-
-def money(amount: Decimal) -> str:
-    """Without an exponent, and without zeros at its end."""
-    told = f"{amount:f}"
-    return told.rstrip("0").rstrip(".") if "." in told else told
 
 
 def condition(token: str) -> str:
@@ -79,15 +73,15 @@ def book(market: Market, now: int) -> Json:
         "asset_id": market.rules.symbol,
         "timestamp": str(now),
         "hash": "11aa0feabec970de83b04a2c0d50a7639e144f43",
-        "bids": [{"price": money(each), "size": "100.25"} for each in reversed(bids)],
+        "bids": [{"price": plain(each), "size": "100.25"} for each in reversed(bids)],
         "asks": [
-            {"price": money(each), "size": "150" if market.depth is None else money(market.depth / len(asks))}
+            {"price": plain(each), "size": "150" if market.depth is None else plain(market.depth / len(asks))}
             for each in reversed(asks)
         ],
         "min_order_size": "5",
-        "tick_size": money(tick),
+        "tick_size": plain(tick),
         "neg_risk": False,
-        "last_trade_price": money(price),
+        "last_trade_price": plain(price),
     }
 
 
@@ -101,9 +95,9 @@ def order(order: Order, order_id: str, key: str, wallet: str, kind: str, expirat
         "market": condition(order.symbol),
         "asset_id": order.symbol,
         "side": order.side,
-        "original_size": money(order.quantity),
-        "size_matched": money(order.executed),
-        "price": money(order.price),
+        "original_size": plain(order.quantity),
+        "size_matched": plain(order.executed),
+        "price": plain(order.price),
         "outcome": "Yes",
         "expiration": str(expiration),
         "order_type": kind,
@@ -124,10 +118,10 @@ def trade(trade: Trade, order_id: str, key: str, wallet: str, now: int) -> Json:
     theirs = {
         "asset_id": other(token) if across else token,
         "side": trade.side if across else sell,
-        "price": money(1 - trade.price if across else trade.price),
+        "price": plain(1 - trade.price if across else trade.price),
         "outcome": "No" if across else "Yes",
     }
-    ours = {"asset_id": token, "side": trade.side, "price": money(trade.price), "outcome": "Yes"}
+    ours = {"asset_id": token, "side": trade.side, "price": plain(trade.price), "outcome": "Yes"}
     taking, making = (theirs, ours) if trade.maker else (ours, theirs)
     somebody = {"order_id": "0x" + "ab" * 32, "owner": THEIR_KEY, "maker_address": SOMEBODY}
     self = {"order_id": order_id, "owner": key, "maker_address": wallet}
@@ -136,7 +130,7 @@ def trade(trade: Trade, order_id: str, key: str, wallet: str, now: int) -> Json:
         "taker_order_id": somebody["order_id"] if trade.maker else order_id,
         "market": condition(token),
         **taking,
-        "size": money(trade.quantity),
+        "size": plain(trade.quantity),
         "fee_rate_bps": "0",
         "status": "MATCHED" if now - trade.at < 2000 else "CONFIRMED",
         "match_time": str(trade.at // 1000),
@@ -150,7 +144,7 @@ def trade(trade: Trade, order_id: str, key: str, wallet: str, now: int) -> Json:
             {
                 **(self if trade.maker else somebody),
                 **making,
-                "matched_amount": money(trade.quantity),
+                "matched_amount": plain(trade.quantity),
                 "fee_rate_bps": "",
             }
         ],

@@ -6,11 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final, cast
-from uuid import uuid4
 
-from node_agent.core.market import OrderRequest, OrderType, Side
 from node_agent.exchanges import robinhood_reading as reading
 from node_agent.exchanges.profile import Opening
 from node_agent.exchanges.robinhood import LIMITS, PACE, Robinhood
@@ -25,6 +22,8 @@ ORDER_ID: Final = "6a8738ba-836d-4afd-abd8-483d7e4d01c9"
 OUR_ID: Final = "9c8ecd0f68425d7ca156fb5db925cc6d"
 MINUTE: Final = timedelta(minutes=1)
 
+an_order = CASE.order
+
 
 def an_opening(url: str | None, **changes: Any) -> Opening:
     """With what an account is opened."""
@@ -34,12 +33,6 @@ def an_opening(url: str | None, **changes: Any) -> Opening:
 def a_line(url: str | None, timeout: float = 8.0, **changes: Any) -> RobinhoodLine:
     """A line with nothing around it."""
     return RobinhoodLine(an_opening(url, **changes), limits=LIMITS, pace=replace(PACE, timeout=timeout))
-
-
-def an_order(**changes: Any) -> OrderRequest:
-    """A limit buy that rests far below the price, under an id of its own."""
-    usual = OrderRequest(uuid4().hex, SYMBOL, Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(30_000))
-    return replace(usual, **changes)
 
 
 def refused(detail: str, field: str | None = None, kind: str = "validation_error") -> str:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-import pytest
-
+from tests import tap
 from tests.binance.process import BinanceProcess
 from tests.control_plane.support import ServerProcess
 from tests.live import live_node
 from tests.support import NodeDir, NodeProcess, node_agent, until
-from tests.tap import Tap
 
 KEY: Final = "CanaryKey0" * 6 + "abcd"
 SECRET: Final = "CanarySecret" * 5 + "wxyz"
+
+
+wire, server = tap.wire, tap.server
 
 
 def forms(canary: bytes) -> set[bytes]:
@@ -55,33 +55,19 @@ def test_a_search_finds_what_was_planted() -> None:
     assert not found_in(b"nothing at all", SECRET.encode(), KEY.encode())
 
 
-@pytest.fixture
-def line() -> Iterator[Tap]:
-    with Tap() as tap:
-        yield tap
-
-
-@pytest.fixture
-def server(tmp_path: Path, line: Tap) -> Iterator[ServerProcess]:
-    started = ServerProcess(tmp_path / "server", ("--authority", line.authority)).start()
-    line.port = started.port
-    yield started
-    started.end()
-
-
 def test_keys_are_in_no_byte_that_leaves_the_machine_or_is_written(
-    tmp_path: Path, server: ServerProcess, line: Tap
+    tmp_path: Path, server: ServerProcess, wire: tap.Tap
 ) -> None:
     said = ""
     with BinanceProcess("--interval", "1s", key=KEY, secret=SECRET) as exchange:
         exchange.price("40000")
-        with Tap() as wire:
-            wire.port = int(exchange.url.rpartition(":")[2])
+        with tap.Tap() as to_exchange:
+            to_exchange.port = int(exchange.url.rpartition(":")[2])
             node = live_node(tmp_path, exchange)
             config = node.path / "config.toml"
-            config.write_text(config.read_text().replace(exchange.url, wire.url).replace('"info"', '"debug"'))
+            config.write_text(config.read_text().replace(exchange.url, to_exchange.url).replace('"info"', '"debug"'))
             vault_key = node.key_file.read_bytes().strip()
-            said += _say(node, "register", "--server", line.url, "--token", server.token(), "--insecure-loopback")
+            said += _say(node, "register", "--server", wire.url, "--token", server.token(), "--insecure-loopback")
             said += _key_put_in_again(node, tmp_path)
             with NodeProcess(node, "--live") as running:
                 until(lambda: "node.started" in running.log or None, "a start")
@@ -97,16 +83,16 @@ def test_keys_are_in_no_byte_that_leaves_the_machine_or_is_written(
             log = (node.path / "run.log").read_bytes()
     canaries = KEY.encode(), SECRET.encode(), vault_key
     kept = server.data_dir
-    assert len(line.kept) > 1000
-    assert found_in(line.kept, *canaries) == []
+    assert len(wire.kept) > 1000
+    assert found_in(wire.kept, *canaries) == []
     assert found_in(written(Path(kept)), *canaries) == []
     assert found_in(log, *canaries) == []
     assert found_in(said.encode(), *canaries) == []
     assert found_in(written(tmp_path / "node", "vault.json"), *canaries) == []
     assert found_in((tmp_path / "backup.sqlite3").read_bytes(), *canaries) == []
     assert found_in((node.path / "vault.json").read_bytes(), *canaries) == []
-    assert KEY.encode() in wire.kept  # the header that the exchange knows us by: the search sees what is there
-    assert found_in(wire.kept, SECRET.encode(), vault_key) == []
+    assert KEY.encode() in to_exchange.kept  # the header that the exchange knows us by: the search sees what is there
+    assert found_in(to_exchange.kept, SECRET.encode(), vault_key) == []
 
 
 def _say(node: NodeDir, *words: str | Path, code: int = 0) -> str:

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from tests.venue.app import Venue
+from tests.venue.account import Account
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.orders import Ask
 from tests.venue.refusals import Refused
+from tests.venue.writing import as_json
 
 PREFIX: Final = "/_test/"
 
+V = TypeVar("V", bound=Account)
+Actions = Mapping[str, Callable[[V, dict[str, Any]], Any]]
+"""What can be asked for, by method and path."""
 
-def answer(venue: Venue, request: HttpRequest) -> Answer:
+
+def answer(venue: V, request: HttpRequest, actions: Actions[V]) -> Answer:
     """Does what is asked; 400 with the reason when it cannot."""
-    action = ACTIONS.get(f"{request.method} {request.path.removeprefix(PREFIX)}")
+    action = actions.get(f"{request.method} {request.path.removeprefix(PREFIX)}")
     if action is None:
         return Answer(404, b"{}")
     try:
         result = action(venue, json.loads(request.body or "{}"))
     except Refused as refused:
-        return Answer(refused.status, json.dumps({"code": refused.code, "msg": refused.message}).encode())
+        return as_json({"code": refused.code, "msg": refused.message}, refused.status)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        return Answer(400, json.dumps({"error": repr(error)}).encode())
-    return Answer(200, json.dumps(result).encode())
+        return as_json({"error": repr(error)}, 400)
+    return as_json(result)
 
 
-def _books(venue: Venue, body: dict[str, Any]) -> Any:
+def _books(venue: Account, body: dict[str, Any]) -> Any:
     books = venue.books
     now = books.advance()
     used = Counter(order.client_id for order in books.orders if not order.foreign)
@@ -76,7 +81,7 @@ def _books(venue: Venue, body: dict[str, Any]) -> Any:
     }
 
 
-def _price(venue: Venue, body: dict[str, Any]) -> Any:
+def _price(venue: Account, body: dict[str, Any]) -> Any:
     symbol = body.get("symbol") or next(iter(venue.books.markets))
     depth = body.get("depth")
     price = None if body.get("walk") else Decimal(body["price"])
@@ -86,19 +91,19 @@ def _price(venue: Venue, body: dict[str, Any]) -> Any:
     return {"price": str(venue.books.market(symbol).price(venue.books.now()))}
 
 
-def _clock(venue: Venue, body: dict[str, Any]) -> Any:
+def _clock(venue: Account, body: dict[str, Any]) -> Any:
     ahead = float(body["ahead"])
     venue.books.shift(lambda: setattr(venue.clock, "ahead", ahead))
     return {"time": venue.clock.now()}
 
 
-def _key(venue: Venue, body: dict[str, Any]) -> Any:
+def _key(venue: Account, body: dict[str, Any]) -> Any:
     venue.valid = bool(body.get("valid", venue.valid))
     venue.permissions |= body.get("permissions") or {}
     return {"valid": venue.valid, "permissions": venue.permissions}
 
 
-def _foreign(venue: Venue, body: dict[str, Any]) -> Any:
+def _foreign(venue: Account, body: dict[str, Any]) -> Any:
     symbol = body.get("symbol") or next(iter(venue.books.markets))
     quantity, price = Decimal(body["quantity"]), Decimal(body["price"]) if "price" in body else None
     name = f"web{len(venue.books.orders)}"
@@ -107,22 +112,22 @@ def _foreign(venue: Venue, body: dict[str, Any]) -> Any:
     return {"id": order.id}
 
 
-def _cancel(venue: Venue, body: dict[str, Any]) -> Any:
+def _cancel(venue: Account, body: dict[str, Any]) -> Any:
     symbol = body.get("symbol") or next(iter(venue.books.markets))
     return {"status": venue.books.cancel(symbol, int(body["id"]), None).status}
 
 
-def _faults(venue: Venue, body: dict[str, Any]) -> Any:
+def _faults(venue: Account, body: dict[str, Any]) -> Any:
     venue.faults.replace(body)
     return {"rules": len(venue.faults.rules)}
 
 
-def _reset(venue: Venue, body: dict[str, Any]) -> Any:
+def _reset(venue: Account, body: dict[str, Any]) -> Any:
     venue.reset()
     return {}
 
 
-ACTIONS: Final[dict[str, Callable[[Venue, dict[str, Any]], Any]]] = {
+ACTIONS: Final[Actions[Account]] = {
     "GET books": _books,
     "POST price": _price,
     "POST clock": _clock,

@@ -1,21 +1,28 @@
-"""Fixtures that every dialect's tests begin with: its process, and the same as new for each test."""
+"""Fixtures that every dialect's tests begin with: its process, the same as new for each test, and callers of it.
+
+Each is made for a module or a conftest that gives it a name there: `process = process_of(CASE)`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Self, TypeVar
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from tests.exchanges.cases import Case
 from tests.venue.process import WITHIN, VenueProcess
 
+E = TypeVar("E")
 
-def process_of(case: Case, scope: str = "module") -> Callable[..., Any]:
+
+def process_of(case: Case, scope: str = "module", name: str = "process") -> Callable[..., Any]:
     """The exchange's process, for as long as `scope` says."""
 
-    @pytest.fixture(scope=scope, name="process")  # type: ignore[call-overload, untyped-decorator, unused-ignore]
+    @pytest.fixture(scope=scope, name=name)  # type: ignore[call-overload, untyped-decorator, unused-ignore]
     def process() -> Iterator[VenueProcess]:
         with case.start() as running:
             yield running
@@ -24,16 +31,41 @@ def process_of(case: Case, scope: str = "module") -> Callable[..., Any]:
     return made
 
 
-def as_new(case: Case, name: str) -> Callable[..., Any]:
+def as_new(case: Case, name: str, of: str = "process") -> Callable[..., Any]:
     """A fixture of this name: the process with new books, and a price that stands still."""
 
     @pytest.fixture(name=name)
-    def fresh(process: VenueProcess) -> VenueProcess:
+    def fresh(request: pytest.FixtureRequest) -> VenueProcess:
+        process: VenueProcess = request.getfixturevalue(of)
         process.reset()
         process.price(case.price)
         return process
 
     made: Callable[..., Any] = fresh
+    return made
+
+
+def caller_of(kind: type[ByHand], of: str, name: str = "caller") -> Callable[..., Any]:
+    """A fixture of this name: somebody who asks the process `of` by hand."""
+
+    @pytest.fixture(name=name)
+    def caller(request: pytest.FixtureRequest) -> Iterator[ByHand]:
+        with kind(request.getfixturevalue(of)) as ready:
+            yield ready
+
+    made: Callable[..., Any] = caller
+    return made
+
+
+def ours_on(of: str, opened: Callable[[str], AbstractAsyncContextManager[E]]) -> Callable[..., Any]:
+    """The fixture `exchange`: an account of ours, opened at the address of the process `of`."""
+
+    @pytest_asyncio.fixture(name="exchange")
+    async def exchange(request: pytest.FixtureRequest) -> AsyncIterator[E]:
+        async with opened(request.getfixturevalue(of).url) as ours:
+            yield ours
+
+    made: Callable[..., Any] = exchange
     return made
 
 

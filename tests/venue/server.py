@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Generic, TypeVar
 
 import httptools
 
 from tests.venue.http import Answer, HttpRequest
 
-R = TypeVar("R", bound=HttpRequest)
+Respond = Callable[[HttpRequest], Awaitable[Answer | None]]
+"""What answers; None when the connection is to be closed without an answer."""
 
 
-class Connection(asyncio.Protocol, Generic[R]):
+class Connection(asyncio.Protocol):
     """One caller. What it asked for is done even when it is gone."""
 
-    def __init__(
-        self, kind: type[R], respond: Callable[[R], Awaitable[Answer | None]], tasks: set[asyncio.Task[None]]
-    ) -> None:
-        self._kind, self._respond, self._tasks = kind, respond, tasks
+    def __init__(self, respond: Respond, tasks: set[asyncio.Task[None]]) -> None:
+        self._respond, self._tasks = respond, tasks
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url, self._body, self._headers = b"", b"", dict[str, str]()
@@ -57,12 +55,12 @@ class Connection(asyncio.Protocol, Generic[R]):
         """The request is whole: answers it, each in a task of its own, for some answers come late."""
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode()
-        request = self._kind(method, path, query, self._body.decode("latin-1"), self._headers)
+        request = HttpRequest(method, path, query, self._body.decode("latin-1"), self._headers)
         task = asyncio.get_running_loop().create_task(self._answer(request, self._parser.should_keep_alive()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, request: R, keep: bool) -> None:
+    async def _answer(self, request: HttpRequest, keep: bool) -> None:
         try:
             answer = await self._respond(request)
         except Exception:
@@ -89,11 +87,9 @@ class Connection(asyncio.Protocol, Generic[R]):
             self._transport.close()
 
 
-async def serve(
-    kind: type[R], respond: Callable[[R], Awaitable[Answer | None]], port: int
-) -> tuple[asyncio.Server, int]:
+async def serve(respond: Respond, port: int) -> tuple[asyncio.Server, int]:
     """Listens on loopback; gives the server and its port."""
     tasks: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(kind, respond, tasks), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: Connection(respond, tasks), "127.0.0.1", port, backlog=1024)
     return server, server.sockets[0].getsockname()[1]

@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.venue import control
 from tests.venue.app import Venue
+from tests.venue.control import V
 from tests.venue.http import Answer, HttpRequest
 from tests.venue.server import serve
 
@@ -23,21 +24,22 @@ def main(kind: type[Venue]) -> None:
     parser.add_argument("--interval", choices=INTERVALS, default="1s", help="how often the price moves")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    asyncio.run(_run(kind, options))
-
-
-async def _run(kind: type[Venue], options: argparse.Namespace) -> None:
     key = dict(part.split("=", 1) for part in options.key)
     venue = kind(key, interval=INTERVALS[options.interval], seed=options.seed)
+    asyncio.run(run(venue, control.ACTIONS, options.port))
+
+
+async def run(venue: V, actions: control.Actions[V], port: int) -> None:
+    """Serves until SIGTERM or SIGINT; what is still on its way is let go of."""
 
     async def respond(request: HttpRequest) -> Answer | None:
         if request.path.startswith(control.PREFIX):
-            return control.answer(venue, request)
+            return control.answer(venue, request, actions)
         return await venue.respond(request)
 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    _, port = await serve(HttpRequest, respond, options.port)
+    _, port = await serve(respond, port)
     print(f"ready http://127.0.0.1:{port}", flush=True)
     await stopped.wait()
