@@ -330,6 +330,15 @@ class Kraken(SpotExchange):
         with legible():
             return self._read_order(raw)
 
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        """Those of these orders that Kraken has."""
+        found: dict[str, ExchangeOrder] = {}
+        for some in _batches(exchange_order_ids):
+            raws = await self._known_orders(some)
+            with legible():
+                found |= {exchange_order_id: self._read_order(raw) for exchange_order_id, raw in raws.items()}
+        return found
+
     async def _load(self) -> None:
         def read(raw: Any) -> Mapping[str, Market]:
             # ccxt takes the number of decimals for the tick, which may be more of them than prices may have.

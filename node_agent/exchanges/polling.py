@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -39,8 +39,8 @@ class Source(Protocol):
     async def open_orders(self) -> Sequence[OpenOrder]:
         """All open orders."""
 
-    async def order(self, exchange_order_id: str) -> ExchangeOrder:
-        """One order."""
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        """Those of these orders that it has: some forget what ended with nothing filled."""
 
     async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
         """Trades since a time, oldest first."""
@@ -53,6 +53,17 @@ class Source(Protocol):
 
     async def exchange_now(self) -> datetime:
         """The exchange's time."""
+
+
+async def one_by_one(
+    order: Callable[[str], Awaitable[ExchangeOrder]], exchange_order_ids: Iterable[str]
+) -> Mapping[str, ExchangeOrder]:
+    """`Source.orders` of an exchange that is asked for one order at a time."""
+    found = {}
+    for each in exchange_order_ids:
+        with contextlib.suppress(OrderRefused):
+            found[each] = await order(each)
+    return found
 
 
 class Follower:
@@ -138,8 +149,10 @@ class Follower:
             for fill in self._new(await self._source.trades_since(since)):
                 yield fill
             self._fills_until = max((each.fill.at for each in self._told.values()), default=since)
-        for order_id in list(self._changed):
-            order = await self._order(order_id)
+        changed = list(self._changed)
+        stand = await self._source.orders(changed) if changed else {}
+        for order_id in changed:
+            order = stand.get(order_id)
             if order is not None and self._missing(order):
                 for fill in self._new(await self._source.trades_of(order_id)):
                     yield fill
@@ -155,13 +168,6 @@ class Follower:
             if known != order:
                 yield order
         self._forget()
-
-    async def _order(self, order_id: str) -> ExchangeOrder | None:
-        """How an order stands. None where the exchange knows it no more: some forget what ended with nothing filled."""
-        try:
-            return await self._source.order(order_id)
-        except OrderRefused:
-            return None
 
     def _moved(self, listed: dict[str, ExchangeOrder]) -> list[str]:
         """Orders of which more is filled than was known, or that are listed no more. The rest is known from now on."""

@@ -37,7 +37,7 @@ from node_agent.exchanges import robinhood_reading as reading
 from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.guard import Forbidden
 from node_agent.exchanges.limiter import Counted, Limit
-from node_agent.exchanges.polling import Follower, Trade
+from node_agent.exchanges.polling import Follower, Trade, one_by_one
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Update
 from node_agent.exchanges.profile import Credential, KeyCheck, Opening, Profile
 from node_agent.exchanges.traits import Pace
@@ -278,6 +278,10 @@ class Robinhood:
         """Robinhood's time, as far as it is known."""
         await self._be_ready()
         return self._line.exchange_time()
+
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        """Those of these orders that Robinhood has."""
+        return await one_by_one(self.order, exchange_order_ids)
 
     async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
         """As `fills_since`, with Robinhood's id of each trade's order. A fill makes its order one that was updated."""

@@ -32,7 +32,7 @@ from node_agent.core.market import (
 )
 from node_agent.exchanges.failures import DuplicateOrder, NoSuchOrder
 from node_agent.exchanges.line import Line
-from node_agent.exchanges.polling import Follower, Trade
+from node_agent.exchanges.polling import Follower, Trade, one_by_one
 from node_agent.exchanges.port import ExchangeError, ExchangeUnavailable, OrderRefused, OutcomeUnknown, Update
 from node_agent.exchanges.reading import (
     balances_of,
@@ -233,6 +233,10 @@ class SpotExchange:
     async def order(self, exchange_order_id: str) -> ExchangeOrder:
         """An order by the exchange's id of it."""
         return await self._line.ask(self._read_order, "fetch_order", exchange_order_id, self._symbol)
+
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        """Those of these orders that the exchange has."""
+        return await one_by_one(self.order, exchange_order_ids)
 
     async def candles(self, since: datetime | None) -> Sequence[Candle]:
         """Candles that opened at or after a time, the open one among them; the last three when None.

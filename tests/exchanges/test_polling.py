@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ class Scripted:
         self.listed: list[list[ExchangeOrder]] = [[]]
         self.trades: list[list[Trade]] = [[]]
         self.more: list[list[Trade]] = [[]]
-        self.orders = {"1": ENDED}
+        self.stand = {"1": ENDED}
         self.now = AT
         self.has: list[Candle] = []
 
@@ -59,8 +59,8 @@ class Scripted:
         self.round += 1
         return [OpenOrder(order, Side.BUY, None) for order in self._step(self.listed)]
 
-    async def order(self, exchange_order_id: str) -> ExchangeOrder:
-        return self.orders[exchange_order_id]
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        return {each: self.stand[each] for each in exchange_order_ids if each in self.stand}
 
     async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
         return self._step(self.trades)
@@ -115,10 +115,10 @@ async def test_an_end_is_told_at_last_though_its_fills_do_not_come() -> None:
 async def test_a_fill_is_told_once() -> None:
     source = Scripted()
     source.listed = [[ORDER]]
-    source.orders["1"] = replace(ORDER, filled=Decimal(1))
+    source.stand["1"] = replace(ORDER, filled=Decimal(1))
     source.trades = [[trade(1)], [trade(1)], [trade(1), trade(2)]]
     heard = await told(source, 3)
-    assert heard == [trade(1).fill, source.orders["1"], trade(2).fill]
+    assert heard == [trade(1).fill, source.stand["1"], trade(2).fill]
 
 
 async def test_no_candle_is_told_before_it_has_settled() -> None:
