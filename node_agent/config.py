@@ -211,7 +211,7 @@ def load(data_dir: Path, environ: Mapping[str, str]) -> Config:
         if section not in Config.model_fields:
             raise ConfigError(f"{variable}: no section is called [{section}]", _allowed(section, Config.model_fields))
         content = {**content, section: {**content.get(section, {}), key: _from_text(section, key, value)}}
-        sources[f"{section}.{key}"] = variable
+        sources[f"{section}.{key}"] = f"{variable} (a variable)"
     config = _validated(Config, content, str(path), sources)
     if config.strategy.fast >= config.strategy.slow:
         raise ConfigError(f"{path}: strategy.fast must be below strategy.slow")

@@ -246,7 +246,7 @@ class Watched:
 
     def __init__(self, symbol: str, interval: timedelta) -> None:
         if interval < SHORTEST or _DAY % interval:
-            raise ValueError(f"there are no candles of {interval}")
+            raise ValueError(f"there are no candles of {interval}; the shortest are of {SHORTEST}")
         self._symbol = symbol
         self._interval = interval
         self._gap = min(interval / 2, _LONGEST_GAP)

@@ -11,6 +11,7 @@ import pytest
 from node_agent.config import ConfigError, load, load_policy, passphrase_from, vault_key
 from node_agent.core.market import OrderType
 from node_agent.core.policy import TRADING_COMMANDS
+from node_agent.redaction import redacted
 from tests.support import NodeDir
 
 
@@ -88,7 +89,10 @@ def test_a_mistake_names_file_key_and_what_is_allowed(
 
 
 def test_a_variable_s_mistake_names_the_variable(data_dir: Path) -> None:
-    assert error_of(data_dir, NODE_STRATEGY__FAST="many").message.startswith("NODE_STRATEGY__FAST: strategy.fast: ")
+    many = error_of(data_dir, NODE_STRATEGY__FAST="many").message
+    assert many.startswith("NODE_STRATEGY__FAST (a variable): strategy.fast: ")
+    # Whoever means the key of an exchange is to see what is wrong: nothing in this is a secret.
+    assert redacted(error_of(data_dir, NODE_EXCHANGE__KEY="k").message).endswith("exchange.key: no such key")
     assert "no section is called [strat]" in error_of(data_dir, NODE_STRAT__FAST="1").message
 
 
