@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from node_agent.core import memory
 from node_agent.core.orders import Order, OrderState, fields
 from node_agent.core.pauses import stored
-from node_agent.core.state import State
+from node_agent.core.state import KEY_REFUSED, TRADING_REFUSED, State
 from node_agent.core.windup import open_work
 from node_protocol.encoding import format_time
 from node_protocol.messages import format_decimal
+
+_HINDERING: Final = (KEY_REFUSED, TRADING_REFUSED)
+"""Rules behind which no cancel and no exit is carried out either."""
 
 
 def of_order(order: Order) -> dict[str, Any]:
@@ -25,12 +28,13 @@ def of_trading(state: State) -> dict[str, Any]:
 
 
 def of_work(state: State) -> dict[str, Any]:
-    """What is still open: orders, positions, and positions that are too small to be traded."""
+    """What is still open: orders, positions, positions that are too small to be traded, and what hinders all of it."""
     work = open_work(state)
     return {
         "orders": [of_order(order) for order in work.orders],
         "positions": {symbol: format_decimal(amount) for symbol, amount in work.positions.items()},
         "dust": {symbol: format_decimal(amount) for symbol, amount in work.dust.items()},
+        "hindered_by": [state.pauses[rule].reason for rule in _HINDERING if rule in state.pauses],
     }
 
 

@@ -64,6 +64,8 @@ def of_work(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  position {amount} {symbol}"
     for symbol, amount in facts["dust"].items():
         yield f"  dust {amount} {symbol}: too little for the market to take an order"
+    for reason in facts["hindered_by"]:
+        yield f"  hindered: {reason}"
 
 
 def counted(facts: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent import at_rest
+from node_agent import at_rest, facts
+from node_agent.cli import words
 from node_agent.core import effects, events
 from node_agent.core.events import Failure, Lookup
 from node_agent.core.market import ExchangeStatus, OrderRequest, OrderType, Side
@@ -230,6 +231,17 @@ def test_an_exit_that_is_rejected_is_tried_again_later_and_not_at_once(tmp_path:
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
     assert len({each.client_order_id for each in tries}) == len(tries)
     assert {each.amount for each in tries} == {D("0.02")}
+
+
+def test_that_the_exchange_does_not_take_the_key_is_told_with_what_stays_open(tmp_path: Path) -> None:
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    stops(node, flatten=True)
+    assert facts.of_work(node.state)["hindered_by"] == []
+    node.take(events.KeyRefused(node.now, "the exchange takes not our key: -2015", acting=False))
+    left = facts.of_work(node.state)
+    assert left["hindered_by"] == ["the exchange takes not our key: -2015"]
+    assert list(words.of_work(left))[-1] == "  hindered: the exchange takes not our key: -2015"
 
 
 def test_what_the_exchange_takes_no_order_for_is_dust_though_its_rules_do_not_tell(tmp_path: Path) -> None:
