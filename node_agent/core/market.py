@@ -175,7 +175,8 @@ class Conduct:
     settles_within: timedelta = timedelta(0)
     """How long after it was sent a request may still take effect: an order that is not found sooner may yet appear."""
     ids_unique_for_ever: bool = True
-    """Whether an id stays taken when its order has ended."""
+    """Whether an id stays taken when its order has ended. Nothing is sent again any sooner for that: the second may be
+    refused for want of the money that the first holds, while no list tells of the first yet."""
     order_types: frozenset[OrderType] = frozenset(OrderType)
     """Those that it takes."""
     times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
