@@ -96,8 +96,8 @@ _LIMITS: Final = (
 )
 
 # It answers twenty questions a minute: six are for what is open while something of ours is, three for surveys, two for
-# fills, one for candles and the clock. The rest is for orders that change. A question waits for two to be given back, and
-# is answered before whoever asked counts it as lost.
+# fills, one for candles and the clock. The rest is for orders that change. A question waits for two to be given back,
+# and is answered before whoever asked counts it as lost.
 _PACE: Final = Pace(orders_every=10.0, orders_every_fast=10.0, survey_every=20.0, fills_every=60.0, patience=7.0)
 
 _REFUSED: Final = (

@@ -75,7 +75,7 @@ CONDUCT: Final = Conduct(
 LIMITS: Final = (Limit("requests_1m", Counted.WEIGHT, 200, 60.0),)
 
 # Of the 100 a minute a node without orders uses 45 with candles of five seconds, which is the most: 36 for prices, six
-# for surveys, three for fills. While an order of ours is open, 24 are for that. The rest is for changes, and for looking.
+# for surveys, three for fills. While an order of ours is open, 24 are for that. The rest is for what changes.
 PACE: Final = Pace(orders_every=5.0, survey_every=20.0, fills_every=60.0)
 
 _MARKETS: Final = "/api/v1/crypto/trading/trading_pairs/"
