@@ -17,6 +17,7 @@ from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, Conf
 from node_agent.control import Control, StopWish
 from node_agent.core import events
 from node_agent.core.policy import NOTHING
+from node_agent.core.windup import open_work
 from node_agent.exchange_keys import ExchangeKey
 from node_agent.exchanges import catalogue
 from node_agent.exchanges.paper import open_paper
@@ -89,6 +90,12 @@ async def run_node(
         def own_time() -> datetime:
             return datetime.fromtimestamp(clock.wall(), UTC)
 
+        def winding_up() -> bool:
+            if not owner_files.stop_is_there and runner.state.windup is None:
+                return False
+            work = open_work(runner.state)
+            return bool(work.orders or work.positions)
+
         watch: KeyWatch | None = None
         if config.exchange.name == "paper":
             exchange: Exchange = open_paper(config, data_dir, speed)
@@ -102,7 +109,7 @@ async def run_node(
                 deliver=lambda event: runner.deliver(event),  # noqa: PLW0108  (it is made below)
                 clock=own_time,
                 limited=lambda: runner.note_line(),  # noqa: PLW0108  (it is made below)
-                winding_up=lambda: runner.state.windup is not None or owner_files.stop_is_there,
+                winding_up=winding_up,
             )
         runner = Runner(
             journal=journal,

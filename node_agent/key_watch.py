@@ -1,7 +1,8 @@
 """Asks the exchange what the node's key may do: before anything about orders is asked, and once a day from then on.
 
-A key that could take money out ends a start, and halts a node that runs. Where an exchange does not tell, its owner has
-said by name that the key cannot, which is shown wherever the key is; where that is missing too, the key is not taken.
+A key that could take money out ends a start, and halts a node that runs, or starts to close what is open. Where an
+exchange does not tell, its owner has said by name that the key cannot, which is shown wherever the key is; where that
+is missing too, the key is not taken.
 """
 
 from __future__ import annotations
@@ -97,18 +98,20 @@ class KeyWatch:
         self._note, self._deliver, self._clock, self._pause = note, deliver, clock, pause
         self._limited, self._winding_up = limited, winding_up
         self._admitted = asyncio.Event()
-        self._unanswered: str | None = None
+        self._unjudged = False
 
     async def admit(self) -> None:
         """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell.
 
-        Whoever winds up waits for no answer, and takes no new risk before there is one.
+        Whoever winds up waits for no answer, and a bad one does not hold that up; no new risk is taken meanwhile.
         """
         try:
             await self._admit()
         except KeyRejected as error:
             self._refused(error)
-            raise
+            if not self._winding_up():
+                raise
+            self._halts(error.message)
         self._admitted.set()
 
     async def _admit(self) -> None:
@@ -125,10 +128,14 @@ class KeyWatch:
                 await self._pause_unless_winding_up(_RETRIES[min(tries, len(_RETRIES) - 1)])
                 tries += 1
                 if self._winding_up():
-                    self._unanswered = error.message
+                    self._halts(error.message)
                     return
             else:
                 return
+
+    def _halts(self, flaw: str) -> None:
+        self._unjudged = True
+        self._deliver(events.KeyJudged(self._clock(), flaw))
 
     async def _pause_unless_winding_up(self, seconds: float) -> None:
         while seconds > 0 and not self._winding_up():
@@ -138,8 +145,9 @@ class KeyWatch:
     async def run(self) -> None:
         """Make up for what a start did not wait for; then ask once a day, for ever."""
         await self._admitted.wait()
-        self._deliver(events.KeyJudged(self._clock(), self._unanswered))
-        if self._unanswered is not None:
+        if not self._unjudged:
+            self._deliver(events.KeyJudged(self._clock(), None))
+        elif self._profile.key_check is KeyCheck.ASKED:
             self._deliver(events.KeyJudged(self._clock(), await self._flaw()))
         while True:
             await self._pause(_EVERY)

@@ -51,6 +51,7 @@ _BEFORE_START: Final = (
     events.ServerSeen,
     events.Suspended,
     events.KeyRefused,
+    events.KeyJudged,
     events.SubmitFailed,
     events.CancelFailed,
     events.OrderTold,
@@ -297,7 +298,7 @@ class Runner:
         last = self._journal.last_fill_at()
         if last is not None:
             return last
-        placed = [order.market_at for order in self._state.orders.values()]
+        placed = [order.market_at for order in self._state.orders.values() if order.tries_to_trade]
         return min((at for at in placed if at is not None), default=self._clock()) if None not in placed else None
 
     def _of_now(self, item: CoreEvent | _Asked) -> CoreEvent | _Asked:

@@ -17,6 +17,7 @@ from node_agent.core.orders import ENDED, Move, Order, OrderState
 from node_agent.core.pauses import cancel
 from node_agent.core.reconcile import Finding, decide, survey
 from node_agent.core.turn import Turn
+from node_agent.core.windup import exits
 from node_protocol.messages import format_decimal
 
 _LONGEST_WAIT: Final = 30.0
@@ -107,7 +108,7 @@ def take_submit_failure(turn: Turn, event: SubmitFailed) -> None:
         return
     if event.failure in (Failure.REFUSED, Failure.TOO_SMALL):
         turn.move(order, Move.REJECTED, reason=event.reason)
-        if event.failure is Failure.TOO_SMALL:
+        if event.failure is Failure.TOO_SMALL and order.client_order_id in exits(turn.state):
             _learn_least(turn, order)
     elif event.failure is Failure.UNKNOWN:
         _lose(turn, order, event.reason)
@@ -216,7 +217,10 @@ def _tell_foreign(turn: Turn, each: OpenOrder) -> None:
 
 
 def _learn_least(turn: Turn, order: Order) -> None:
-    """The exchange takes more than this alone: some do not tell beforehand. What is left of a position may be dust."""
+    """The exchange takes more than this alone: some do not tell beforehand. What is left of a position may be dust.
+
+    Of exits alone: any other may be too small by the price that it names, and large all the same.
+    """
     market = turn.state.markets.get(order.symbol)
     if market is not None and order.amount >= market.minimum_amount:
         market = replace(market, minimum_amount=order.amount + market.step_size)

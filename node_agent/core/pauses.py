@@ -30,14 +30,18 @@ from typing import Any
 from node_agent.core.effects import Cancel
 from node_agent.core.orders import Move, Order, OrderState
 from node_agent.core.risk import adding_risk
-from node_agent.core.state import HALTING, Pause
+from node_agent.core.state import HALTING, KEY_REJECTED, Pause
 from node_agent.core.turn import Turn
 from node_protocol.encoding import format_time
 
 
 def pause(turn: Turn, rule: str, *, by: str, reason: str) -> None:
-    """Stop new risk for one more reason. Nothing changes when it is stopped for that one already."""
-    if rule in turn.state.pauses:
+    """Stop new risk for one more reason. Nothing changes when it is stopped for that one already.
+
+    But for a key: that nothing was told of it, or what it may do, are two things, and its owner is to see the last.
+    """
+    held = turn.state.pauses.get(rule)
+    if held is not None and (rule != KEY_REJECTED or held.reason == reason):
         return
     pauses = {**turn.state.pauses, rule: Pause(rule, by, reason, turn.at)}
     turn.change(pauses=pauses)

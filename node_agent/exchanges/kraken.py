@@ -98,7 +98,14 @@ _LIMITS: Final = (
 # It answers twenty questions a minute: six are for what is open while something of ours is, three for surveys, two for
 # fills, one for candles and the clock. The rest is for orders that change. A question waits for two to be given back,
 # and is answered before whoever asked counts it as lost.
-_PACE: Final = Pace(orders_every=10.0, orders_every_fast=10.0, survey_every=20.0, fills_every=60.0, patience=7.0)
+_PACE: Final = Pace(
+    orders_every=10.0,
+    orders_every_fast=10.0,
+    survey_every=20.0,
+    fills_every=60.0,
+    orders_at_once=_AT_ONCE,
+    patience=7.0,
+)
 
 _REFUSED: Final = (
     "EAccount:Invalid permissions",
@@ -333,12 +340,9 @@ class Kraken(SpotExchange):
 
     async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
         """Those of these orders that Kraken has."""
-        found: dict[str, ExchangeOrder] = {}
-        for some in _batches(exchange_order_ids):
-            raws = await self._known_orders(some)
-            with legible():
-                found |= {exchange_order_id: self._read_order(raw) for exchange_order_id, raw in raws.items()}
-        return found
+        raws = await self._known_orders(exchange_order_ids)
+        with legible():
+            return {exchange_order_id: self._read_order(raw) for exchange_order_id, raw in raws.items()}
 
     async def _load(self) -> None:
         def read(raw: Any) -> Mapping[str, Market]:
@@ -403,7 +407,7 @@ class Kraken(SpotExchange):
     async def _known_orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, Any]:
         """Those of these orders that there are: one that there is not spoils the question for the others."""
         try:
-            return dict(zip(exchange_order_ids, await self._raw_orders(exchange_order_ids), strict=True))
+            return await self._raw_orders(exchange_order_ids)
         except NoSuchOrder:
             if len(exchange_order_ids) == 1:
                 return {}
@@ -411,13 +415,9 @@ class Kraken(SpotExchange):
         first = await self._known_orders(exchange_order_ids[:half])
         return {**first, **await self._known_orders(exchange_order_ids[half:])}
 
-    async def _raw_orders(self, exchange_order_ids: Sequence[str]) -> Sequence[Any]:
-        def read(raw: Any) -> list[Any]:
-            told = {each["id"]: each for each in raw}
-            missing = [each for each in exchange_order_ids if each not in told]
-            if missing:
-                raise NoSuchOrder(f"{self.name} has no order {missing[0]}")
-            return [told[each] for each in exchange_order_ids]
+    async def _raw_orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, Any]:
+        def read(raw: Any) -> Mapping[str, Any]:
+            return {each["id"]: each for each in raw}
 
         # ccxt would write "True".
         asked = (list(exchange_order_ids), self._symbol, {"trades": "true", **_EACH})
@@ -441,9 +441,7 @@ class Kraken(SpotExchange):
 
     async def _learn(self, unknown: set[str]) -> None:
         for some in _batches(sorted(unknown)):
-            for raw in await self._raw_orders(some):
-                with legible():
-                    self._read_order(raw)
+            await self.orders(some)
 
     async def _pages(
         self, read: Callable[[Any], list[T]], method: str, since: int | None, parameters: Mapping[str, Any]

@@ -40,7 +40,7 @@ class Source(Protocol):
         """All open orders."""
 
     async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
-        """Those of these orders that it has: some forget what ended with nothing filled."""
+        """Those of these orders that it has: some forget what ended with nothing filled. At most `orders_at_once`."""
 
     async def trades_since(self, at: datetime | None) -> Sequence[Trade]:
         """Trades since a time, oldest first."""
@@ -149,25 +149,32 @@ class Follower:
             for fill in self._new(await self._source.trades_since(since)):
                 yield fill
             self._fills_until = max((each.fill.at for each in self._told.values()), default=since)
-        changed = list(self._changed)
-        stand = await self._source.orders(changed) if changed else {}
-        for order_id in changed:
-            order = stand.get(order_id)
-            if order is not None and self._missing(order):
-                for fill in self._new(await self._source.trades_of(order_id)):
-                    yield fill
-            self._changed[order_id] += 1
-            if (order is None or self._missing(order)) and self._changed[order_id] < _ROUNDS:
-                continue
-            del self._changed[order_id]
-            known = self._open.pop(order_id, None)
-            if order is None:
-                continue
-            if order.status is ExchangeStatus.OPEN:
-                self._open[order_id] = order
-            if known != order:
-                yield order
+        changed, at_once = list(self._changed), self._pace.orders_at_once
+        for first in range(0, len(changed), at_once):
+            # What one answer said is told before the next is asked for, which may not come.
+            some = changed[first : first + at_once]
+            stand = await self._source.orders(some)
+            for order_id in some:
+                async for update in self._change(order_id, stand.get(order_id)):
+                    yield update
         self._forget()
+
+    async def _change(self, order_id: str, order: ExchangeOrder | None) -> AsyncIterator[Fill | ExchangeOrder]:
+        """What is to be told of an order that has changed, or is not known any more: its fills first."""
+        if order is not None and self._missing(order):
+            for fill in self._new(await self._source.trades_of(order_id)):
+                yield fill
+        self._changed[order_id] += 1
+        if (order is None or self._missing(order)) and self._changed[order_id] < _ROUNDS:
+            return
+        del self._changed[order_id]
+        known = self._open.pop(order_id, None)
+        if order is None:
+            return
+        if order.status is ExchangeStatus.OPEN:
+            self._open[order_id] = order
+        if known != order:
+            yield order
 
     def _moved(self, listed: dict[str, ExchangeOrder]) -> list[str]:
         """Orders of which more is filled than was known, or that are listed no more. The rest is known from now on."""

@@ -45,6 +45,8 @@ class Pace:
     """Between two looks at all that is open on the account."""
     fills_every: float = 30.0
     """Fills of orders that never showed among the open ones, whoever placed them."""
+    orders_at_once: int = 1
+    """Of how many orders that have changed it tells by one answer."""
     candle_settles: float = 0.25
     """How long after its close a candle may still change."""
     clock_every: float = 60.0

@@ -53,7 +53,7 @@ async def test_what_is_written_for_it_is_small() -> None:
     assert len(inspect.getsource(Okx).splitlines()) < 100
 
 
-async def test_nothing_arrives_after_it_has_settled_however_far_ahead_it_was_stamped(
+async def test_nothing_arrives_after_it_has_settled_that_was_stamped_as_far_ahead_as_okx_lets(
     exchange: Okx, okx: VenueProcess, hand: Caller
 ) -> None:
     settles, most = exchange.conduct.settles_within.total_seconds(), EXPIRES / 1000

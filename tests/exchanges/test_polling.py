@@ -13,8 +13,8 @@ from typing import TypeVar
 import pytest
 
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, Liquidity, OpenOrder, Side
-from node_agent.exchanges.polling import Follower, Trade
-from node_agent.exchanges.port import Update
+from node_agent.exchanges.polling import Follower, Trade, one_by_one
+from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, Update
 from node_agent.exchanges.traits import Pace
 from tests.node.until import becomes
 
@@ -176,3 +176,28 @@ async def test_what_is_open_is_asked_for_as_long_as_something_of_ours_is(noted: 
     heard = await told(source, 6, fills_every=1000.0, noted=noted)
     assert [type(each) for each in heard] == [Candle] * 6
     assert (source.round > 1) is noted
+
+
+async def test_orders_that_an_exchange_has_forgotten_do_not_hide_the_others() -> None:
+    async def order(exchange_order_id: str) -> ExchangeOrder:
+        if exchange_order_id == "2":
+            raise OrderRefused("no such order")
+        return replace(ENDED, exchange_order_id=exchange_order_id)
+
+    assert list(await one_by_one(order, ("1", "2", "3"))) == ["1", "3"]
+
+
+class Failing(Scripted):
+    """It tells of one order at a time, and of the second not at all."""
+
+    async def orders(self, exchange_order_ids: Sequence[str]) -> Mapping[str, ExchangeOrder]:
+        if "2" in exchange_order_ids:
+            raise ExchangeUnavailable("503")
+        return await super().orders(exchange_order_ids)
+
+
+async def test_an_order_that_cannot_be_asked_for_holds_back_none_before_it() -> None:
+    source = Failing()
+    source.listed = [[ORDER, replace(ORDER, exchange_order_id="2")], []]
+    source.more = [[trade(1, "2")]]
+    assert await told(source, 2) == [trade(1, "2").fill, ENDED]

@@ -32,8 +32,8 @@ from tests.polymarket.venue import TOKEN
         (400, {"error": "order 0x12 is invalid. Duplicated."}, Meaning.DUPLICATE),
         (400, {"error": "not enough balance / allowance: the balance is not enough"}, Meaning.REFUSED),
         (400, {"error": "order 0x12 is invalid. Price (0.505) breaks minimum tick size rule: 0.01"}, Meaning.REFUSED),
-        (400, {"error": "order 0x12 is invalid. Size (1) lower than the minimum: 5"}, Meaning.REFUSED),
-        (400, {"error": "invalid amount for a marketable BUY order ($0.84), min size: $1"}, Meaning.REFUSED),
+        (400, {"error": "order 0x12 is invalid. Size (1) lower than the minimum: 5"}, Meaning.TOO_SMALL),
+        (400, {"error": "invalid amount for a marketable BUY order ($0.84), min size: $1"}, Meaning.TOO_SMALL),
         (
             400,
             {"error": "invalid amounts, the market buy orders maker amount supports a max accuracy of 2 decimals"},

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OrderType, Side
-from node_agent.exchanges.port import ExchangeError, Update
+from node_agent.exchanges.port import ExchangeError, OutcomeUnknown, Update
 from node_agent.exchanges.spot import SpotExchange
 from node_agent.exchanges.traits import Pace
 from tests.binance.process import BinanceProcess
@@ -95,7 +95,7 @@ async def test_each_closed_candle_is_told_once_in_order_and_never_the_open_one(
 async def test_after_a_break_the_stream_goes_on_where_it_was(ours: SpotExchange, binance: BinanceProcess) -> None:
     with listening(ours) as (heard, task):
         await becomes(lambda: heard.of(Candle))
-        binance.faults({"what": "5xx_before", "path": "/api/v3/openOrders"})
+        binance.faults({"what": "5xx_before", "path": "/api/v3/klines"})
         await becomes(task.done)
         assert isinstance(task.exception(), ExchangeError)
     with listening(ours) as (again, _):
@@ -184,4 +184,19 @@ async def test_following_an_idle_account_costs_little(binance: BinanceProcess) -
     assert requests["GET /api/v3/openOrders"] <= 6
     assert requests["GET /api/v3/klines"] <= 8
     assert "GET /api/v3/order" not in requests
+    await ours.close()
+
+
+async def test_an_order_that_is_found_after_a_lost_answer_is_followed_like_any_other(binance: BinanceProcess) -> None:
+    ours = opened(binance, pace=Pace(orders_every_fast=0.05, fills_every=600.0))
+    with listening(ours) as (heard, _):
+        await becomes(lambda: "GET /api/v3/myTrades" in binance.books()["requests"], "the first look")
+        binance.faults({"what": "drop_after", "method": "POST", "path": "/api/v3/order"})
+        lost = an_order(price=Decimal(39_000))
+        with pytest.raises(OutcomeUnknown):
+            await ours.create_order(lost)
+        assert await ours.find_order(lost.client_order_id, SYMBOL) is not None
+        binance.price("38900")
+        await becomes(lambda: heard.ended(lost.client_order_id))
+    assert sum(fill.amount for fill in heard.fills_of(lost.client_order_id)) == lost.amount
     await ours.close()

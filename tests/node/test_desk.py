@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from node_agent.core.effects import LookFor, Submit
-from node_agent.core.market import Conduct, OrderRequest, OrderType, Side
+from node_agent.core.events import Failure, LookedFor
+from node_agent.core.market import Conduct, ExchangeStatus, OrderRequest, OrderType, Side, TimeInForce
+from node_agent.core.orders import Order, OrderState
 from node_agent.desk import Desk
-from node_agent.exchanges.port import ExchangeUnavailable, OutcomeUnknown, Update
+from node_agent.exchanges.port import ExchangeUnavailable, OrderRefused, OutcomeUnknown, TooSmall, Update
 from tests.node.shop import Shop
 from tests.node.until import becomes
 from tests.node.values import candle
@@ -141,3 +143,75 @@ async def test_breaks_are_waited_out_longer_only_when_nothing_came_between_them(
     with pytest.raises(KeyboardInterrupt):
         await desk.follow(taken=taken, live=live)
     assert waited == waits
+
+
+async def test_after_a_break_every_order_is_asked_for_and_what_is_told_is_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def wait(seconds: float) -> None:
+        return None
+
+    monkeypatch.setattr("node_agent.desk._wait", wait)
+    told: list[Any] = []
+    looked: list[str] = []
+    shop = Breaking(":memory:", [])
+    listed, ended = resting_order("1" * 32), resting_order("2" * 32)
+    await shop.create_order(listed.request())
+    await shop.create_order(ended.request())
+    await shop.cancel_order(ended.client_order_id, ended.symbol)
+
+    async def around(what: str) -> None:
+        looked.append(what)
+
+    shop.around = around
+    desk = Desk(shop, deliver=told.append, clock=lambda: datetime.now(UTC))
+    rounds = 0
+
+    def live() -> tuple[tuple[Order, ...], None]:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            raise KeyboardInterrupt  # enough was seen
+        return (listed, ended), None
+
+    async def taken() -> None:
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        await desk.follow(taken=taken, live=live)
+    looks = [(each.client_order_id, each.lookup.order) for each in told if isinstance(each, LookedFor)]
+    stands = {name: order and order.status for name, order in looks}
+    assert stands == {"1" * 32: ExchangeStatus.OPEN, "2" * 32: ExchangeStatus.CANCELLED}
+    assert looked.count("before find") == 1
+
+
+@pytest.mark.parametrize(("error", "failure"), [(TooSmall, Failure.TOO_SMALL), (OrderRefused, Failure.REFUSED)])
+async def test_a_refusal_for_its_size_is_told_apart(error: type[OrderRefused], failure: Failure) -> None:
+    told: list[Any] = []
+    shop = Shop(":memory:", [])
+
+    async def refuse(what: str) -> None:
+        raise error("no")
+
+    shop.around = refuse
+    await Desk(shop, deliver=told.append, clock=lambda: datetime.now(UTC)).ask(Submit(ORDER))
+    assert [each.failure for each in told] == [failure]
+
+
+def resting_order(name: str) -> Order:
+    return Order(
+        name,
+        "paper",
+        "BTC/USD",
+        Side.BUY,
+        OrderType.LIMIT,
+        D("0.01"),
+        D(39000),
+        None,
+        TimeInForce.GTC,
+        False,
+        datetime.now(UTC),
+        datetime.now(UTC),
+        datetime.now(UTC),
+        state=OrderState.OPEN,
+    )

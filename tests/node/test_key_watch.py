@@ -131,6 +131,25 @@ async def test_who_winds_up_does_not_wait_for_the_exchange_to_tell_and_takes_no_
     assert len(watched.notes) == 1
 
 
+async def test_a_key_that_is_not_taken_does_not_hold_up_who_winds_up_and_takes_no_new_risk() -> None:
+    able = {**HARMLESS, "enableWithdrawals": True}
+    watched = Watched(Asked(able, able, HARMLESS))
+    watched.winds_up_after = 0
+    at_start, still, later = await watched.days(1)
+    for flaw in (at_start, still):
+        assert flaw is not None
+        assert "enableWithdrawals" in flaw
+    assert later is None
+
+
+async def test_nor_does_a_key_that_nobody_has_spoken_for() -> None:
+    watched = Watched(Asked(None), of_kind(KeyCheck.ATTESTED))
+    watched.winds_up_after = 0
+    (flaw,) = await watched.days(1)
+    assert flaw is not None
+    assert "nobody has said" in flaw
+
+
 async def test_nor_does_one_whose_key_turns_out_to_be_able_to_take_money_out() -> None:
     watched = Watched(Asked(AWAY, {**HARMLESS, "enableWithdrawals": True}))
     watched.winds_up_after = 0

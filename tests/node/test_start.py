@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,10 +19,14 @@ from node_agent.core.ids import order_of_command
 from node_agent.core.market import Candle, ExchangeOrder, ExchangeStatus, Fill, OrderRequest, OrderType, Side
 from node_agent.core.orders import OrderState
 from node_agent.core.policy import NOTHING, Policy
-from node_agent.exchanges.port import ExchangeUnavailable
+from node_agent.exchange_keys import ExchangeKey
+from node_agent.exchanges.binance import PROFILE
+from node_agent.exchanges.port import ExchangeUnavailable, RealExchange
+from node_agent.key_watch import KeyWatch
 from node_agent.owner_files import OwnerFiles
 from tests.node.bench import Bench
-from tests.node.kept import kept, resting
+from tests.node.kept import Kept, kept, resting
+from tests.node.test_key_watch import Asked
 from tests.node.until import becomes
 from tests.node.values import LIMITS, candle, fill, limits, place
 
@@ -319,3 +323,69 @@ async def test_a_start_asks_for_fills_from_the_first_order_on_and_not_for_all_th
         await second.begins()
         assert isinstance(second, Counted)
         assert second.since[0] == node.state.market_at
+
+
+async def test_an_order_that_was_refused_has_no_fills_to_be_asked_for(tmp_path: Path) -> None:
+    node = Kept(tmp_path)
+    assert node.order(place("early")) == []  # there is no price yet
+    node.tick(0, 40000)
+    resting(node, "first")
+    node.journal.close()
+    async with starting(tmp_path, made=Counted) as begun:
+        await begun.begins()
+        assert isinstance(begun, Counted)
+        assert begun.since[0] == node.state.market_at
+
+
+async def bought(path: Path) -> None:
+    """A life that left a position."""
+    async with starting(path) as node:
+        await node.begins()
+        await becomes(lambda: node.runner.state.prices, "a price")
+        node.order()
+        await becomes(lambda: node.runner.state.holdings, "a position")
+
+
+@pytest.mark.parametrize("second_thought", ["resume", "the file is gone"])
+async def test_a_start_that_did_not_wait_sends_nothing_new_before_the_key_is_judged(
+    tmp_path: Path, second_thought: str
+) -> None:
+    by_command = second_thought == "resume"
+    await (bought if by_command else waiting_order)(tmp_path)
+    node = Starting(tmp_path)
+    file = not by_command
+    admitted = asyncio.Event()
+    watch = KeyWatch(
+        cast(RealExchange, Asked(ExchangeUnavailable("away"))),
+        PROFILE,
+        ExchangeKey(PROFILE.name, {}, node.clock(), None),
+        note=lambda _: None,
+        deliver=node.runner.deliver,
+        clock=node.clock,
+        winding_up=lambda: file or node.runner.state.windup is not None,
+    )
+
+    async def admit() -> None:
+        await watch.admit()
+        admitted.set()
+
+    node.runner._admit = admit
+    node.runner.add("watch of the key", watch.run)
+    task = asyncio.create_task(node.runner.run())
+    try:
+        if by_command:
+            node.runner.deliver(events.OwnerWants(node.clock(), "paper", BY_HAND))
+            stop = events.OwnerStops(node.clock(), flatten=True, then_end=False, reason="enough")
+            await node.runner.settle(stop)
+        await admitted.wait()
+        file = False
+        if by_command:
+            await node.runner.settle(events.OwnerResumed(node.clock()))
+        await node.begins()
+        await node.taken()
+        assert node.shop.asked == []
+        assert "key_rejected" in node.runner.state.pauses
+    finally:
+        node.runner.stop("the test is over")
+        await asyncio.wait([task])
+        node.journal.close()

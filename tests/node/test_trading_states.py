@@ -319,3 +319,11 @@ def test_strategy_server_and_owner_at_once_do_not_pass_where_one_does() -> None:
 
 def _broken(*args: object, **more: object) -> None:
     raise ZeroDivisionError("a check that is broken")
+
+
+def test_what_a_key_turns_out_to_be_able_to_do_is_told_though_nothing_was_known_of_it_before() -> None:
+    node = ready()
+    node.take(events.KeyJudged(START, "Binance does not say what this key may do"))
+    node.take(events.KeyJudged(START, "this key could take money out: enableWithdrawals"))
+    assert node.state.pauses["key_rejected"].reason.endswith("enableWithdrawals")
+    assert node.last("node.paused")["reason"].endswith("enableWithdrawals")

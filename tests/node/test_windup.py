@@ -256,6 +256,17 @@ def test_what_the_exchange_takes_no_order_for_is_dust_though_its_rules_do_not_te
     assert at_rest.restored(node.journal).markets["BTC/USD"].minimum_amount > D("0.02")
 
 
+def test_an_order_that_was_too_small_by_its_own_price_makes_no_position_dust(tmp_path: Path) -> None:
+    """A server may bid for much at next to nothing: that is refused, and 800 dollars are to be closed all the same."""
+    node = kept(tmp_path)
+    node.bought("a", "0.02", 40000)
+    (bid,) = node.order(place("b", amount="1.2", type="limit", price="10"))
+    node.take(events.SubmitFailed(node.now, bid.client_order_id, Failure.TOO_SMALL, "cost minimum not met"))
+    wanted = stops(node, flatten=True)
+    assert [each.amount for each in sent(wanted)] == [D("0.02")]
+    assert not ends(wanted)
+
+
 def test_more_of_it_than_the_exchange_refused_is_sold(tmp_path: Path) -> None:
     node = kept(tmp_path)
     node.bought("a", "0.02", 40000)
