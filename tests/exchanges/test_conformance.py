@@ -6,7 +6,7 @@ C01-C09 reading, C10-C19 orders, C20-C29 what goes wrong, C30-C39 the key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from node_agent.exchanges.port import (
     OrderRefused,
     OutcomeUnknown,
     RealExchange,
+    Update,
 )
 from node_agent.exchanges.profile import KeyCheck
 from tests.exchanges.cases import Case, case_of
@@ -35,7 +36,7 @@ from tests.venue.process import VenueProcess
 
 pytestmark = pytest.mark.asyncio
 
-SOON = 15.0
+SOON = 30.0
 
 
 @dataclass
@@ -80,6 +81,54 @@ class Bench:
     def ours(self) -> int:
         """How many orders of ours the exchange has in its books, ended ones included."""
         return sum(not each.foreign for each in self.process.placed())
+
+
+@dataclass
+class Heard:
+    """What a stream has told."""
+
+    bench: Bench
+    told: list[Update]
+    more: asyncio.Event
+
+    async def fills(self, request: OrderRequest) -> list[Update]:
+        """The price comes to an order that rests; all that was told once its end is."""
+        # Once for the half that somebody takes, and once for the other.
+        self.bench.process.price(self.bench.case.dip)
+        self.bench.process.price(self.bench.case.dip)
+        await self.until(
+            lambda each: (
+                isinstance(each, ExchangeOrder)
+                and (each.client_order_id, each.status) == (request.client_order_id, ExchangeStatus.FILLED)
+            )
+        )
+        return self.told
+
+    async def until(self, is_it: Callable[[Update], bool]) -> None:
+        """Something like this is told."""
+        async with asyncio.timeout(SOON):
+            while not any(map(is_it, self.told)):
+                self.more.clear()
+                await self.more.wait()
+
+
+@asynccontextmanager
+async def followed(bench: Bench) -> AsyncIterator[Heard]:
+    """The account's stream, from its first candle on."""
+    heard = Heard(bench, [], asyncio.Event())
+
+    async def follow() -> None:
+        async for update in bench.exchange.updates():
+            heard.told.append(update)
+            heard.more.set()
+
+    following = asyncio.create_task(follow())
+    try:
+        await heard.until(lambda each: isinstance(each, Candle))
+        yield heard
+    finally:
+        following.cancel()
+        await asyncio.wait((following,))
 
 
 def open_real(case: Case, process: VenueProcess, key: Mapping[str, str] | None = None) -> RealExchange:
@@ -280,24 +329,9 @@ async def test_c18_a_stop_waits_for_its_price_or_is_refused_unsent(bench: Bench)
 
 async def test_c19_fills_are_told_before_the_change_that_they_cause(bench: Bench) -> None:
     request = bench.case.order()
-    told: list[object] = []
-    first_candle = asyncio.Event()
-
-    async def follow() -> None:
-        async for update in bench.exchange.updates():
-            told.append(update)
-            if isinstance(update, Candle):
-                first_candle.set()
-            if isinstance(update, ExchangeOrder) and update.status is ExchangeStatus.FILLED:
-                return
-
-    following = asyncio.create_task(follow())
-    await bench.exchange.create_order(request)
-    async with asyncio.timeout(SOON):
-        await first_candle.wait()
-        bench.process.price(bench.case.dip)
-        bench.process.price(bench.case.dip)
-        await following
+    async with followed(bench) as heard:
+        await bench.exchange.create_order(request)
+        told = await heard.fills(request)
     filled = sum((each.amount for each in told if isinstance(each, Fill)), Decimal(0))
     assert filled == request.amount
     last = told[-1]
@@ -316,6 +350,22 @@ async def test_c20_an_order_whose_answer_is_lost_is_found_and_was_sent_once(benc
     assert found is not None
     assert found.status is ExchangeStatus.OPEN
     assert bench.ours() == 1
+
+
+async def test_c26_an_order_that_is_found_after_its_answer_was_lost_is_followed_like_any_other(bench: Bench) -> None:
+    request = bench.case.order()
+    path = await _order_path(bench)
+    async with followed(bench) as heard:
+        before = bench.case.order()
+        await bench.exchange.create_order(before)
+        await heard.fills(before)  # so that what is open was looked at, and nothing is
+        bench.process.price(bench.case.price)
+        bench.process.faults({"what": "drop_after", "method": "POST", "path": path})
+        with pytest.raises(OutcomeUnknown):
+            await bench.exchange.create_order(request)
+        assert await bench.exchange.find_order(request.client_order_id, request.symbol) is not None
+        told = await heard.fills(request)
+    assert request.client_order_id in {each.client_order_id for each in told if isinstance(each, Fill)}
 
 
 @pytest.mark.parametrize("what", ["drop_before", "5xx_before"])
