@@ -112,6 +112,29 @@ def test_flatten_closes_all_though_the_exchange_does_not_tell_what_the_key_may_d
     assert abs(held_there(exchange)) < 0.0002, "no more than dust is left"
 
 
+def test_a_stop_file_closes_all_before_a_key_that_could_take_money_out_ends_the_node(
+    live: NodeDir, exchange: BinanceProcess
+) -> None:
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        process.process.kill()
+        process.process.wait()
+    exchange.permissions(enableWithdrawals=True)
+    (live.path / "STOP").write_text("flatten\n")
+    with NodeProcess(live, "--live"):
+        until(lambda: abs(held_there(exchange)) < 0.0002 or None, "the exit")
+        until(lambda: not open_there(exchange) or None, "the cancel")
+        until(lambda: "key_rejected" in [each["rule"] for each in live.status()["pauses"]] or None, "no new risk")
+        (live.path / "STOP").unlink()
+        until(lambda: "stop_file" not in [each["rule"] for each in live.status()["pauses"]] or None, "the file gone")
+        refused = node_agent("orders", "place", "--data-dir", live.path, *ORDER, "--type", "market", "--amount", "0.01")
+        assert refused.returncode == 1
+        assert "key_rejected" in refused.stdout + refused.stderr
+    done = node_agent("run", "--live", "--data-dir", live.path)
+    assert done.returncode == 1
+    assert "could take money out" in done.stderr
+
+
 def test_a_stopped_node_takes_no_new_risk_when_it_starts_again_until_its_owner_resumes(
     live: NodeDir, exchange: BinanceProcess
 ) -> None:
