@@ -245,7 +245,9 @@ async def _fetched(client: Any, way: Way, filled: Mapping[str, str]) -> None:
 async def _called(client: Any, name: str) -> None:
     method = getattr(client, name)
     more = {"params": dict(_PARAMS[name])} if name in _PARAMS else {}
-    await method(*_arguments(client, name), **more)
+    done = await method(*_arguments(client, name), **more)
+    while inspect.isawaitable(done):  # ccxt forgets to await one of its own
+        done = await done
 
 
 async def _said(client: Any, url: str) -> None:
