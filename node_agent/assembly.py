@@ -91,10 +91,13 @@ async def run_node(
             return datetime.fromtimestamp(clock.wall(), UTC)
 
         def winding_up() -> bool:
-            if not owner_files.stop_is_there and runner.state.windup is None:
+            windup = runner.state.windup
+            if windup is None and not owner_files.stop_is_there:
                 return False
-            work = open_work(runner.state)
-            return bool(work.orders or work.positions)
+            # Of one that has begun dust is to be closed too: only the exchange's rules, as they are now, end it.
+            work = open_work(at_rest.restored(journal) if windup is None else runner.state)
+            flatten = owner_files.stop_says_flatten if windup is None else windup.flatten
+            return bool(work.orders or (flatten and work.positions))
 
         watch: KeyWatch | None = None
         if config.exchange.name == "paper":

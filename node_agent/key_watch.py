@@ -98,7 +98,7 @@ class KeyWatch:
         self._note, self._deliver, self._clock, self._pause = note, deliver, clock, pause
         self._limited, self._winding_up = limited, winding_up
         self._admitted = asyncio.Event()
-        self._unjudged = False
+        self._unjudged = self._known_bad = False
 
     async def admit(self) -> None:
         """Return when the key is known to be harmless. Raises KeyRejected; waits while the exchange does not tell.
@@ -166,7 +166,7 @@ class KeyWatch:
             except CannotTell as error:
                 self._limited()
                 tries += 1
-                if tries == _TRIES:
+                if tries == _TRIES and not self._known_bad:
                     self._deliver(events.KeyJudged(self._clock(), error.message))
                 await self._pause(_RETRIES[-1])
             else:
@@ -182,12 +182,14 @@ class KeyWatch:
         self._tell(by_word(attested))
 
     def _passed(self, advice: tuple[str, ...]) -> None:
+        self._known_bad = False
         for each in advice:
             _log.warning("advice on the key", advice=each)
         self._tell(by_answer(self._clock(), advice))
 
     def _refused(self, error: KeyRejected) -> None:
         """What was said of it before does not hold any more, and is not to be shown."""
+        self._known_bad = True
         self._tell({"refused": error.message, "refused_at": format_time(self._clock())})
 
     def _tell(self, facts: dict[str, Any]) -> None:

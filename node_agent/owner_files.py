@@ -40,6 +40,11 @@ class OwnerFiles:
         """Whether a STOP is there now."""
         return bool(self._look(STOP_FILE))
 
+    @property
+    def stop_says_flatten(self) -> bool:
+        """Whether the STOP that is there now wants positions closed too."""
+        return self.stop_is_there and self._says_flatten()
+
     def _read_policy(self, at: datetime) -> events.PolicyRead | events.PolicyUnreadable:
         try:
             return events.PolicyRead(at, load_policy(self._data_dir))

@@ -176,6 +176,15 @@ async def test_a_key_of_which_nothing_is_told_for_an_hour_is_as_good_as_a_bad_on
     assert sum(watched.pauses) - 2 * DAY == 3720.0
 
 
+async def test_that_nothing_is_told_of_a_key_does_not_hide_what_was_told_of_it() -> None:
+    able = {**HARMLESS, "enableWithdrawals": True}
+    first, flaw, then = await Watched(Asked(HARMLESS, able, *[AWAY] * 31, HARMLESS)).days(2)
+    assert first is None
+    assert flaw is not None
+    assert "enableWithdrawals" in flaw
+    assert then is None
+
+
 async def test_a_short_silence_changes_nothing() -> None:
     assert await Watched(Asked(HARMLESS, AWAY, AWAY, HARMLESS)).days(1) == [None, None]
 

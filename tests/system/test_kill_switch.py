@@ -112,7 +112,7 @@ def test_flatten_closes_all_though_the_exchange_does_not_tell_what_the_key_may_d
     assert abs(held_there(exchange)) < 0.0002, "no more than dust is left"
 
 
-def test_a_stop_file_closes_all_before_a_key_that_could_take_money_out_ends_the_node(
+def test_a_stop_file_closes_all_though_the_key_could_take_money_out_and_the_next_start_is_refused(
     live: NodeDir, exchange: BinanceProcess
 ) -> None:
     with NodeProcess(live, "--live") as process:
@@ -133,6 +133,24 @@ def test_a_stop_file_closes_all_before_a_key_that_could_take_money_out_ends_the_
     done = node_agent("run", "--live", "--data-dir", live.path)
     assert done.returncode == 1
     assert "could take money out" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "flatten\n"])
+def test_a_stop_file_that_has_nothing_left_to_close_lets_no_key_in_that_could_take_money_out(
+    live: NodeDir, exchange: BinanceProcess, words: str
+) -> None:
+    with NodeProcess(live, "--live") as process:
+        traded(live, exchange)
+        place(live, "--type", "market", "--amount", "0.01234")
+        (live.path / "STOP").write_text(words)
+        until(lambda: not open_there(exchange) or None, "the cancel")
+        until(lambda: live.status()["stopping"] is None or None, "the end of it")
+        process.stop()
+    assert live.status()["positions"], "a position that stays, or dust"
+    exchange.permissions(enableWithdrawals=True)
+    with NodeProcess(live, "--live") as process:
+        assert process.process.wait(WITHIN) == 1
+        assert "could take money out" in process.log
 
 
 def test_a_stopped_node_takes_no_new_risk_when_it_starts_again_until_its_owner_resumes(
