@@ -209,7 +209,9 @@ def load(data_dir: Path, environ: Mapping[str, str]) -> Config:
         if not variable.startswith(_PREFIX) or not key:
             continue
         if section not in Config.model_fields:
-            raise ConfigError(f"{variable}: no section is called [{section}]", _allowed(section, Config.model_fields))
+            raise ConfigError(
+                f"{variable} (a variable): no section is called [{section}]", _allowed(section, Config.model_fields)
+            )
         content = {**content, section: {**content.get(section, {}), key: _from_text(section, key, value)}}
         sources[f"{section}.{key}"] = f"{variable} (a variable)"
     config = _validated(Config, content, str(path), sources)
@@ -327,7 +329,9 @@ def _validated(model: type[M], content: Mapping[str, Any], file: str, sources: M
         key = ".".join(where)
         source = sources.get(".".join(where[:2]), file)
         message, *hints = _explained(model, first["type"], where, first["msg"])
-        raise ConfigError(f"{source}: {key}: {message}", *hints) from None
+        # Behind a key's name and a colon anything would be taken for its value, and hidden.
+        told = f"{message}: {key}" if first["type"] == "extra_forbidden" else f"{key}: {message}"
+        raise ConfigError(f"{source}: {told}", *hints) from None
 
 
 def _explained(model: type[BaseModel], kind: str, where: list[str], message: str) -> list[str]:

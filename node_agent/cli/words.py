@@ -19,7 +19,8 @@ LIFTED_BY: Final[Mapping[str, str]] = {
     state.SERVER_SILENCE: "the server, when it accepts a sync",
     state.KEY_REFUSED: "a key that the exchange takes",
     state.TRADING_REFUSED: "`node-agent resume`, once the key may trade",
-    state.KEY_REJECTED: "a key that cannot take money out: `node-agent keys add --help`, then a new start",
+    state.KEY_REJECTED: "the exchange's word that the key cannot take money out: it is asked again by itself, and at"
+    " each start; or another key: `node-agent keys add --help`",
     state.POLICY_UNREADABLE: "a policy.toml that can be read: try `node-agent policy show`",
     state.RISK_CHECK_FAILED: "`node-agent resume`, once it is clear why the check failed",
 }
@@ -64,7 +65,7 @@ def of_work(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  position {amount} {symbol}"
     for symbol, amount in facts["dust"].items():
         yield f"  dust {amount} {symbol}: too little for the market to take an order"
-    for reason in facts["hindered_by"]:
+    for reason in facts.get("hindered_by", ()):  # a node that runs may be older than this command
         yield f"  hindered: {reason}"
 
 

@@ -430,4 +430,4 @@ def _timeframe(timeframes: Mapping[str, Any], interval: timedelta) -> str:
     for frame in timeframes:
         if frame[-1] in seconds and timedelta(seconds=int(frame[:-1]) * seconds[frame[-1]]) == interval:
             return frame
-    raise ValueError(f"the exchange has no candles of {interval}; it has {', '.join(timeframes)}")
+    raise ValueError(f"the exchange has no candles of {interval}")

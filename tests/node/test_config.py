@@ -11,6 +11,7 @@ import pytest
 from node_agent.config import ConfigError, load, load_policy, passphrase_from, vault_key
 from node_agent.core.market import OrderType
 from node_agent.core.policy import TRADING_COMMANDS
+from node_agent.exchanges.catalogue import EXCHANGES, profile_of
 from node_agent.redaction import redacted
 from tests.support import NodeDir
 
@@ -65,8 +66,8 @@ def test_no_variable_changes_the_owner_s_limits(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said", "hint"),
     [
-        ("\nnotional =", "\nnotionall =", "strategy.notionall: no such key", "did you mean notional?"),
-        ("[strategy]", "[strategie]", "strategie: no such key", "did you mean strategy?"),
+        ("\nnotional =", "\nnotionall =", "no such key: strategy.notionall", "did you mean notional?"),
+        ("[strategy]", "[strategie]", "no such key: strategie", "did you mean strategy?"),
         ('name = "ma_trend"', 'name = "moon"', "strategy.name: must be 'ma_trend' or 'none'", ""),
         ("fast = 10", "fast = 0", "strategy.fast: must be greater than or equal to 1", ""),
         ("fast = 10", 'fast = "10"', "strategy.fast: must be a valid integer", ""),
@@ -92,7 +93,11 @@ def test_a_variable_s_mistake_names_the_variable(data_dir: Path) -> None:
     many = error_of(data_dir, NODE_STRATEGY__FAST="many").message
     assert many.startswith("NODE_STRATEGY__FAST (a variable): strategy.fast: ")
     # Whoever means the key of an exchange is to see what is wrong: nothing in this is a secret.
-    assert redacted(error_of(data_dir, NODE_EXCHANGE__KEY="k").message).endswith("exchange.key: no such key")
+    for part in {each.name for name in EXCHANGES for each in profile_of(name).credentials} | {"private_key", "api_key"}:
+        none = redacted(error_of(data_dir, **{f"NODE_EXCHANGE__{part.upper()}": "k"}).message)
+        assert none.endswith(f"no such key: exchange.{part}")
+        none = redacted(error_of(data_dir, **{f"NODE_EXCHANGES__{part.upper()}": "k"}).message)
+        assert none.endswith("no section is called [exchanges]")
     assert "no section is called [strat]" in error_of(data_dir, NODE_STRAT__FAST="1").message
 
 
@@ -105,7 +110,7 @@ def test_a_directory_without_a_node_says_how_to_make_one(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("daily_loss =", "dayly_loss =", "dayly_loss: no such key"),
+        ("daily_loss =", "dayly_loss =", "no such key: dayly_loss"),
         ('price_collar = "0.20"', 'price_collar = "1.5"', "price_collar: must be less than or equal to 1"),
         ('max_order_notional = "1000"', "max_order_notional = 999.5", "max_order_notional: write it in quotes"),
         ("server_commands = true", 'server_commands = "yes"', "server_commands: true, false, or a list such as"),
