@@ -129,7 +129,8 @@ def _switch(
         case events.KeyRefused():
             _take_key_refused(turn, event)
         case events.KeyJudged(flaw=str(flaw)):
-            pause(turn, KEY_REJECTED, by="rule", reason=flaw)
+            # That nothing was told of it, or what it may do, are two things, and its owner is to see the last.
+            pause(turn, KEY_REJECTED, by="rule", reason=flaw, renews=True)
         case events.KeyJudged():
             lift(turn, KEY_REJECTED, by="rule")
         case _:

@@ -30,18 +30,18 @@ from typing import Any
 from node_agent.core.effects import Cancel
 from node_agent.core.orders import Move, Order, OrderState
 from node_agent.core.risk import adding_risk
-from node_agent.core.state import HALTING, KEY_REJECTED, Pause
+from node_agent.core.state import HALTING, Pause
 from node_agent.core.turn import Turn
 from node_protocol.encoding import format_time
 
 
-def pause(turn: Turn, rule: str, *, by: str, reason: str) -> None:
-    """Stop new risk for one more reason. Nothing changes when it is stopped for that one already.
+def pause(turn: Turn, rule: str, *, by: str, reason: str, renews: bool = False) -> None:
+    """Stop new risk for one more reason. Nothing changes when it is stopped by that rule already.
 
-    But for a key: that nothing was told of it, or what it may do, are two things, and its owner is to see the last.
+    `renews`: but that another reason takes the place of the one that was given for it.
     """
     held = turn.state.pauses.get(rule)
-    if held is not None and (rule != KEY_REJECTED or held.reason == reason):
+    if held is not None and (not renews or held.reason == reason):
         return
     pauses = {**turn.state.pauses, rule: Pause(rule, by, reason, turn.at)}
     turn.change(pauses=pauses)
