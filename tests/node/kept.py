@@ -105,3 +105,8 @@ def ticked(node: Kept, seconds: float = 1) -> tuple[effects.Effect, ...]:
 def stop_file(node: Node, *, there: bool = True, flatten: bool = False) -> tuple[effects.Effect, ...]:
     """A file STOP came or went."""
     return node.take(events.StopFile(node.now, there, flatten))
+
+
+def ends(wanted: tuple[effects.Effect, ...]) -> bool:
+    """Whether the process is to end now."""
+    return any(isinstance(each, effects.End) for each in wanted)

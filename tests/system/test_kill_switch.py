@@ -46,6 +46,14 @@ def traded(node: NodeDir, exchange: BinanceProcess) -> None:
     until(lambda: open_there(exchange) or None, "the resting order")
 
 
+def killed_in_trade(node: NodeDir, exchange: BinanceProcess) -> None:
+    """A life that left all of that behind, without a word."""
+    with NodeProcess(node, "--live") as process:
+        traded(node, exchange)
+        process.process.kill()
+        process.process.wait()
+
+
 def open_there(exchange: BinanceProcess) -> list[str]:
     return [order["clientOrderId"] for order in exchange.books()["orders"] if order["status"] == "NEW"]
 
@@ -94,10 +102,7 @@ def test_flatten_closes_all_whatever_is_away(
 def test_flatten_closes_all_though_the_exchange_does_not_tell_what_the_key_may_do(
     live: NodeDir, exchange: BinanceProcess, by: str
 ) -> None:
-    with NodeProcess(live, "--live") as process:
-        traded(live, exchange)
-        process.process.kill()
-        process.process.wait()
+    killed_in_trade(live, exchange)
     exchange.faults({"what": "5xx_before", "method": "GET", "path": PERMISSIONS, "times": 1000})
     with NodeProcess(live, "--live") as process:
         until(lambda: "nothing is traded before" in process.log or None, "a start that waits")
@@ -115,10 +120,7 @@ def test_flatten_closes_all_though_the_exchange_does_not_tell_what_the_key_may_d
 def test_a_stop_file_closes_all_though_the_key_could_take_money_out_and_the_next_start_is_refused(
     live: NodeDir, exchange: BinanceProcess
 ) -> None:
-    with NodeProcess(live, "--live") as process:
-        traded(live, exchange)
-        process.process.kill()
-        process.process.wait()
+    killed_in_trade(live, exchange)
     exchange.permissions(enableWithdrawals=True)
     (live.path / "STOP").write_text("flatten\n")
     with NodeProcess(live, "--live"):
