@@ -96,8 +96,7 @@ async def run_node(
                 return False
             # Of one that has begun dust is to be closed too: only the exchange's rules, as they are now, end it.
             work = open_work(at_rest.restored(journal) if windup is None else runner.state)
-            flatten = owner_files.stop_says_flatten if windup is None else windup.flatten
-            return bool(work.orders or (flatten and work.positions))
+            return work.is_left(flatten=owner_files.stop_says_flatten if windup is None else windup.flatten)
 
         watch: KeyWatch | None = None
         if config.exchange.name == "paper":

@@ -43,6 +43,10 @@ class OpenWork:
     dust: Mapping[str, Decimal]
     """Positions that the market takes no order for."""
 
+    def is_left(self, *, flatten: bool) -> bool:
+        """Whether a kill switch has something to close; only with `flatten` are positions its work."""
+        return bool(self.orders or (flatten and self.positions))
+
 
 def open_work(state: State) -> OpenWork:
     """The node's open orders, positions and dust."""
@@ -106,7 +110,7 @@ def go_on(turn: Turn) -> None:
         for symbol, amount in work.positions.items():
             if all(order.symbol != symbol for order in work.orders):
                 _close(turn, turn.state.windup or windup, symbol, amount)
-    if not turn.state.live and not (windup.flatten and work.positions):
+    if not work.is_left(flatten=windup.flatten):
         _finish(turn, windup, work)
 
 
