@@ -53,10 +53,14 @@ class _Lazy(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A trading node: it trades under its owner's limits and reports to its server.",
+)
 @click.version_option(__version__, prog_name="node-agent")
 def _group() -> None:
-    """A trading node: it trades under its owner's limits and reports to its server."""
+    pass
 
 
 def main() -> None:

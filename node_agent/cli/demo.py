@@ -22,7 +22,14 @@ from node_agent.demo.reports import Reports
 from node_agent.demo.screen import View, say
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    help="""Show the whole way: a control plane and a node as separate processes on loopback, a day of recorded BTC
+    prices, the node's signed reports as the server verified them, and then the attacks.
+
+    Ends with exit code 0 only if every count and every refusal is as it must be.
+    """,
+)
 @click.option(
     "--seconds",
     type=options.Finite(5, 3600),
@@ -35,11 +42,6 @@ from node_agent.demo.screen import View, say
 @click.option("--keep", is_flag=True, help="Keep both data directories and the logs, and say where they are.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Save the last screen as a picture.")
 def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | None) -> None:
-    """Show the whole way: a control plane and a node as separate processes on loopback, a day of recorded BTC prices,
-    the node's signed reports as the server verified them, and then the attacks.
-
-    Ends with exit code 0 only if every count and every refusal is as it must be.
-    """
     if svg is not None and not svg.absolute().parent.is_dir():
         raise CliError(f"--svg: there is no directory {svg.parent}", exit_code=Exit.USAGE)
     directory = Path(tempfile.mkdtemp(prefix="trading-node-demo-"))

@@ -19,10 +19,8 @@ _CHECKS: Final = {
 }
 
 
-@click.command()
-@options.as_json
-def exchanges(as_json: bool) -> None:
-    """Show where the node can trade, what a key there consists of, and how it is checked.
+@click.command(
+    help="""Show where the node can trade, what a key there consists of, and how it is checked.
 
     The parts of a key stand under these names in the file for `node-agent keys add --file`, and in capitals behind
     NODE_EXCHANGE_ for --environment.
@@ -30,6 +28,9 @@ def exchanges(as_json: bool) -> None:
     What may be asked of an exchange at all is a list; everything else is refused before a byte is sent. How to make a
     key that can only trade: docs/exchanges.md.
     """
+)
+@options.as_json
+def exchanges(as_json: bool) -> None:
     told = [_facts(profile_of(name)) for name in EXCHANGES]
     if as_json:
         click.echo(json.dumps(told, indent=2))

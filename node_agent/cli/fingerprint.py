@@ -43,7 +43,17 @@ _ABOUT: Final = {
 _PROMISE: Final = "no raw serial leaves this machine: a server gets 22 characters of a keyed hash for each component"
 
 
-@click.command()
+@click.command(
+    help="""Show what a server can know this machine by: each component, its weight of 100, how long it lasts, or why
+    it is missing and what would bring it.
+
+    A server compares two fingerprints by the components that both have, and gives a verdict from a weight of 35 on;
+    with less it goes by the tickets alone, and the exit code is 1. No raw value is shown. Once the node is registered,
+    each component is shown as its server knows it, for its operator to compare.
+
+    Works before `init` and while the node runs.
+    """
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -53,15 +63,6 @@ _PROMISE: Final = "no raw serial leaves this machine: a server gets 22 character
 )
 @options.as_json
 def fingerprint(data_dir: Path | None, as_json: bool) -> None:
-    """Show what a server can know this machine by: each component, its weight of 100, how long it lasts, or why it is
-    missing and what would bring it.
-
-    A server compares two fingerprints by the components that both have, and gives a verdict from a weight of 35 on;
-    with less it goes by the tickets alone, and the exit code is 1. No raw value is shown. Once the node is registered,
-    each component is shown as its server knows it, for its operator to compare.
-
-    Works before `init` and while the node runs.
-    """
     try:
         registration = _registration(data_dir)
     except JournalError as error:

@@ -19,7 +19,16 @@ from node_agent.control_line import ControlError, NotRunning, ask
 from node_agent.lock import is_held
 
 
-@click.command()
+@click.command(
+    help="""Tell whether the node is well: exit code 0 if so, else 1, and a line that says what is wrong.
+
+    \b
+    Well      its loop takes events: it minds its limits, and trades if it may.
+    Not well  it does not run, has not started yet, or does not answer.
+
+    That trading is paused, or the exchange away, is told by `node-agent status` and changes nothing here.
+    """
+)
 @options.data_dir
 @click.option(
     "--timeout",
@@ -30,14 +39,6 @@ from node_agent.lock import is_held
 )
 @options.as_json
 def health(data_dir: Path, timeout: float, as_json: bool) -> None:
-    """Tell whether the node is well: exit code 0 if so, else 1, and a line that says what is wrong.
-
-    \b
-    Well      its loop takes events: it minds its limits, and trades if it may.
-    Not well  it does not run, has not started yet, or does not answer.
-
-    That trading is paused, or the exchange away, is told by `node-agent status` and changes nothing here.
-    """
     if not data_dir.is_dir():
         raise CliError(f"there is no directory {data_dir}", "name the node's own", exit_code=Exit.USAGE)
     told: dict[str, Any] = {}

@@ -35,7 +35,12 @@ from node_agent.vault import Vault, VaultError, VaultKey
 _FILES: Final = (CONFIG_FILE, POLICY_FILE, VAULT_FILE, JOURNAL_FILE)
 
 
-@click.command()
+@click.command(
+    help="""Make a new node in a directory of its own: config.toml, policy.toml with the owner's limits, and the vault.
+
+    Asks only for what is neither given by options nor by the environment.
+    """
+)
 @options.data_dir
 @click.option("--paper", is_flag=True, help="Trade recorded prices with play money.")
 @click.option("--exchange", type=click.Choice(EXCHANGES), help="Trade on a real exchange; see `node-agent exchanges`.")
@@ -82,10 +87,6 @@ def init(
     name: str | None,
     non_interactive: bool,
 ) -> None:
-    """Make a new node in a directory of its own: config.toml, policy.toml with the owner's limits, and the vault.
-
-    Asks only for what is neither given by options nor by the environment.
-    """
     asking = not non_interactive and sys.stdin.isatty()
     _see_where_it_trades(paper, exchange, asking)
     if exchange is None:

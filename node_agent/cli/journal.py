@@ -14,25 +14,28 @@ from node_agent.cli.errors import CliError
 from node_agent.journal import JOURNAL_FILE
 
 
-@click.group()
-def journal() -> None:
-    """The journal: all that the node knows of its orders, and what it still owes its server.
+@click.group(
+    help="""The journal: all that the node knows of its orders, and what it still owes its server.
 
     A copy is for looking at, and for a node that was stopped and moves. An old copy must not be run while the node has
     gone on since: the exchange knows orders that it does not.
     """
+)
+def journal() -> None:
+    pass
 
 
-@journal.command()
+@journal.command(
+    help="""Copy the journal to FILE, while the node runs or not, and see that the copy is sound.
+
+    It is the journal as it is at one moment, in one file that only its owner can read. It holds no key.
+    """
+)
 @options.data_dir
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @options.as_json
 def export(data_dir: Path, file: Path, force: bool, as_json: bool) -> None:
-    """Copy the journal to FILE, while the node runs or not, and see that the copy is sound.
-
-    It is the journal as it is at one moment, in one file that only its owner can read. It holds no key.
-    """
     try:
         with hand.said():
             held = journal_files.export(data_dir / JOURNAL_FILE, file, force=force)
@@ -41,11 +44,12 @@ def export(data_dir: Path, file: Path, force: bool, as_json: bool) -> None:
     _say(f"copied to {file}, and sound", held, as_json)
 
 
-@journal.command()
+@journal.command(
+    help="Read all of the journal, while the node runs or not, and say whether it is sound. Exit code 1: it is not."
+)
 @options.data_dir
 @options.as_json
 def check(data_dir: Path, as_json: bool) -> None:
-    """Read all of the journal, while the node runs or not, and say whether it is sound. Exit code 1: it is not."""
     with hand.said():
         held = journal_files.check(data_dir / JOURNAL_FILE)
     _say("sound", held, as_json)

@@ -61,15 +61,28 @@ class _Node:
     vault: Vault
 
 
-@click.group()
-def keys() -> None:
-    """Exchange keys in the vault: trade-only ones. A key that can withdraw is refused.
+@click.group(
+    help="""Exchange keys in the vault: trade-only ones. A key that can withdraw is refused.
 
     EXCHANGE is a name from `node-agent exchanges`. How to make a key that can only trade: docs/exchanges.md.
     """
+)
+def keys() -> None:
+    pass
 
 
-@keys.command(context_settings={"allow_extra_args": True})
+@keys.command(
+    context_settings={"allow_extra_args": True},
+    help="""Put a key into the vault, in place of the exchange's earlier one.
+
+    \b
+    node-agent keys add kraken                         asks for it, hidden
+    node-agent keys add coinbase --file cdp_api_key.json
+    NODE_EXCHANGE_KEY_FILE=/run/secrets/key … node-agent keys add binance --environment
+
+    The exchange is asked what the key may do, before it is kept. Where it does not tell, add --attest with your name.
+    """,
+)
 @click.pass_context
 @options.data_dir
 @_exchange
@@ -96,15 +109,6 @@ def add(
     attest: str | None,
     i_hold_the_wallet: bool,
 ) -> None:
-    """Put a key into the vault, in place of the exchange's earlier one.
-
-    \b
-    node-agent keys add kraken                         asks for it, hidden
-    node-agent keys add coinbase --file cdp_api_key.json
-    NODE_EXCHANGE_KEY_FILE=/run/secrets/key … node-agent keys add binance --environment
-
-    The exchange is asked what the key may do, before it is kept. Where it does not tell, add --attest with your name.
-    """
     if ctx.args:
         raise CliError(
             "a key is no argument: other users of the machine see those, and the shell keeps them",
@@ -143,11 +147,13 @@ def add(
         click.echo(f"advice: {file} still holds the key{seen}: take it away")
 
 
-@keys.command("list")
+@keys.command(
+    "list",
+    help="Show which keys are in the vault: by a short digest, which tells them apart and nothing about them.",
+)
 @options.data_dir
 @options.as_json
 def list_(data_dir: Path, as_json: bool) -> None:
-    """Show which keys are in the vault: by a short digest, which tells them apart and nothing about them."""
     with hand.said():
         config = load(data_dir, os.environ)
         kept = exchange_keys.all_kept(Vault.open(data_dir / VAULT_FILE, vault_key(config, os.environ)))
@@ -161,11 +167,10 @@ def list_(data_dir: Path, as_json: bool) -> None:
         click.echo("no key is in the vault; put one there: node-agent keys add EXCHANGE")
 
 
-@keys.command()
+@keys.command(help="Take a key out of the vault. The exchange knows it still: revoke it there too.")
 @options.data_dir
 @_exchange
 def remove(data_dir: Path, exchange: str) -> None:
-    """Take a key out of the vault. The exchange knows it still: revoke it there too."""
     with _opened(data_dir) as node:
         if exchange_keys.kept(node.vault, exchange) is None:
             raise CliError(f"no key for {exchange} is in the vault")
@@ -177,15 +182,16 @@ def remove(data_dir: Path, exchange: str) -> None:
         click.echo(f"advice: {words.counted(left)} of this node's stay there: without a key it can close nothing")
 
 
-@keys.command()
+@keys.command(
+    help="""Ask the exchange what the kept key may do, and what is in the account. Nothing is ordered.
+
+    Exit code 0: the node takes the key; 1: it does not; 4: the exchange does not say.
+    """
+)
 @options.data_dir
 @_exchange
 @options.as_json
 def test(data_dir: Path, exchange: str, as_json: bool) -> None:
-    """Ask the exchange what the kept key may do, and what is in the account. Nothing is ordered.
-
-    Exit code 0: the node takes the key; 1: it does not; 4: the exchange does not say.
-    """
     profile = catalogue.profile_of(exchange)
     with hand.said():
         config = load(data_dir, os.environ)

@@ -21,20 +21,23 @@ from node_agent.journal import JOURNAL_FILE, Journal
 _ENDED_OTHERWISE: Final = ("filled", "expired", "rejected", "refused")
 
 
-@click.group()
+@click.group(help="The node's orders: what is open, and the owner's own hand on them.")
 def orders() -> None:
-    """The node's orders: what is open, and the owner's own hand on them."""
+    pass
 
 
-@orders.command("list")
-@options.data_dir
-@options.as_json
-def list_orders(data_dir: Path, as_json: bool) -> None:
-    """Show what is open: the node's orders, its positions, rests too small to trade, and orders that are not its own.
+@orders.command(
+    "list",
+    help="""Show what is open: the node's orders, its positions, rests too small to trade, and orders that are not its
+    own.
 
     From the node while it runs, and else from its journal: then it is what it knew last, and not what the exchange
     says. An order that is `unknown` may or may not be at the exchange; the node is finding out.
-    """
+    """,
+)
+@options.data_dir
+@options.as_json
+def list_orders(data_dir: Path, as_json: bool) -> None:
     with hand.said():
         try:
             found = {**hand.answer(data_dir, {"request": "orders"}), "running": True}
@@ -50,7 +53,13 @@ def list_orders(data_dir: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-@orders.command()
+@orders.command(
+    help="""Place an order by hand, through the node that runs.
+
+    The owner's limits hold for it as for any other: try it on them with `node-agent policy check`. Says what became of
+    it; exit code 1 when it was refused, by the limits or by the exchange.
+    """
+)
 @options.data_dir
 @asked.order_options
 @click.option(
@@ -58,11 +67,6 @@ def list_orders(data_dir: Path, as_json: bool) -> None:
 )
 @options.as_json
 def place(data_dir: Path, token: str | None, as_json: bool, exchange: str | None, **named: Any) -> None:
-    """Place an order by hand, through the node that runs.
-
-    The owner's limits hold for it as for any other: try it on them with `node-agent policy check`. Says what became of
-    it; exit code 1 when it was refused, by the limits or by the exchange.
-    """
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token and len(token) <= 64):
         raise click.UsageError("--id takes 1 to 64 letters, digits and signs, without blanks")
     with hand.said():
@@ -87,16 +91,17 @@ def place(data_dir: Path, token: str | None, as_json: bool, exchange: str | None
     _see_that_it_was_taken(order, became.get("detail"))
 
 
-@orders.command()
-@options.data_dir
-@click.argument("client_order_id", metavar="ID")
-@options.as_json
-def cancel(data_dir: Path, client_order_id: str, as_json: bool) -> None:
-    """Cancel what is left of an order of the node's; ID is the last word of its line in `orders list`.
+@orders.command(
+    help="""Cancel what is left of an order of the node's; ID is the last word of its line in `orders list`.
 
     Exit code 1 when it has ended in another way, or the exchange has not answered yet. A node that does not run takes
     all its orders back by `node-agent stop --cancel-open`.
     """
+)
+@options.data_dir
+@click.argument("client_order_id", metavar="ID")
+@options.as_json
+def cancel(data_dir: Path, client_order_id: str, as_json: bool) -> None:
     with hand.said():
         hand.see_that_there_is_a_node(data_dir)
         try:
@@ -115,18 +120,20 @@ def cancel(data_dir: Path, client_order_id: str, as_json: bool) -> None:
     raise CliError("the exchange has not said yet that it is cancelled", "the node goes on; look with `orders list`")
 
 
-@orders.command("give-up")
-@options.data_dir
-@click.argument("client_order_id", metavar="ID")
-@options.as_json
-def give_up(data_dir: Path, client_order_id: str, as_json: bool) -> None:
-    """Say of an `unknown` order that the exchange does not have it. ID is the last word of its line.
+@orders.command(
+    "give-up",
+    help="""Say of an `unknown` order that the exchange does not have it. ID is the last word of its line.
 
     An exchange that does not find an order has not said that it was cancelled, so the node goes on looking, and takes
     no new risk on that symbol. Look at the exchange's own pages: when it is neither among the open orders there nor
     among those that ended, this ends it here. Should it turn up after all, the node cancels it, and counts what it
     traded. Exit code 1 when it is not `unknown`.
-    """
+    """,
+)
+@options.data_dir
+@click.argument("client_order_id", metavar="ID")
+@options.as_json
+def give_up(data_dir: Path, client_order_id: str, as_json: bool) -> None:
     with hand.said():
         hand.see_that_there_is_a_node(data_dir)
         try:

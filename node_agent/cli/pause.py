@@ -12,12 +12,8 @@ from node_agent.cli import hand, options, words
 from node_agent.core import events
 
 
-@click.command()
-@options.data_dir
-@click.option("--reason", default="the owner asked for it", help="Why; the server is told too. At most 200 characters.")
-@options.as_json
-def pause(data_dir: Path, reason: str, as_json: bool) -> None:
-    """Stop new risk, until `node-agent resume`.
+@click.command(
+    help="""Stop new risk, until `node-agent resume`.
 
     \b
     Stops   every order that would make a position larger, whoever asks for it.
@@ -26,6 +22,11 @@ def pause(data_dir: Path, reason: str, as_json: bool) -> None:
     It outlives a restart. A node that does not run is paused all the same, from its next start on. Asking twice changes
     nothing. To have open orders cancelled as well: `node-agent stop --cancel-open`.
     """
+)
+@options.data_dir
+@click.option("--reason", default="the owner asked for it", help="Why; the server is told too. At most 200 characters.")
+@options.as_json
+def pause(data_dir: Path, reason: str, as_json: bool) -> None:
     if not 1 <= len(reason) <= 200 or not reason.isprintable():
         raise click.UsageError("--reason takes one line of 1 to 200 characters that can be printed")
     with hand.said():

@@ -26,16 +26,15 @@ from node_agent.lock import is_held
 from node_protocol.messages import format_decimal
 
 
-@click.group()
+@click.group(help="The owner's limits, policy.toml: no signal, strategy or server gets past them.")
 def policy() -> None:
-    """The owner's limits, policy.toml: no signal, strategy or server gets past them."""
+    pass
 
 
-@policy.command()
+@policy.command(help="Show the limits in plain words, and whether the node goes by these.")
 @options.data_dir
 @options.as_json
 def show(data_dir: Path, as_json: bool) -> None:
-    """Show the limits in plain words, and whether the node goes by these."""
     with hand.said():
         limits = load_policy(data_dir)
         with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
@@ -52,13 +51,10 @@ def show(data_dir: Path, as_json: bool) -> None:
         click.echo(f"{said}: it does at its next event, or at its next start")
 
 
-@policy.command("check")
-@options.data_dir
-@asked.order_options
-@click.option("--last", type=options.Money(), help="Judge as if the last trade were at this price, and of now.")
-@options.as_json
-def check_order(data_dir: Path, last: str | None, as_json: bool, exchange: str | None, **named: Any) -> None:
-    """Hold an order against policy.toml and what the journal holds, and say which rule refuses it. Nothing is placed.
+@policy.command(
+    "check",
+    help="""Hold an order against policy.toml and what the journal holds, and say which rule refuses it. Nothing is
+    placed.
 
     \b
     node-agent policy check --symbol BTC/USD --side buy --type limit \\
@@ -67,7 +63,13 @@ def check_order(data_dir: Path, last: str | None, as_json: bool, exchange: str |
 
     Positions, open orders, pauses and the last price are those of the journal. While the node does not run, its last
     price counts as if it were of now. Exit code 0: allowed; 1: refused.
-    """
+    """,
+)
+@options.data_dir
+@asked.order_options
+@click.option("--last", type=options.Money(), help="Judge as if the last trade were at this price, and of now.")
+@options.as_json
+def check_order(data_dir: Path, last: str | None, as_json: bool, exchange: str | None, **named: Any) -> None:
     with hand.said():
         config, limits = load(data_dir, os.environ), load_policy(data_dir)
         wanted = asked.asked(exchange=exchange or config.exchange.name, **named)

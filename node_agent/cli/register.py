@@ -39,7 +39,12 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
-@click.command()
+@click.command(
+    help="""Enrol the node with a server, by the one-time token that its operator made.
+
+    Both sides come to a key that never crosses the wire. When it breaks off, do it again with the same token.
+    """
+)
 @options.data_dir
 @click.option("--server", required=True, help="The server's URL, https://…")
 @click.option("--token", envvar="NODE_ENROLL_TOKEN", show_envvar=True, help="The enrolment token, nt_…")
@@ -62,10 +67,6 @@ def register(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Enrol the node with a server, by the one-time token that its operator made.
-
-    Both sides come to a key that never crosses the wire. When it breaks off, do it again with the same token.
-    """
     try:
         address = ServerAddress.parse(server, insecure_loopback=insecure_loopback)
         parsed = parse_token(_token(token, token_file))

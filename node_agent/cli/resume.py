@@ -14,17 +14,19 @@ from node_agent.core.state import STOP_FILE
 from node_agent.owner_files import STOP_FILE as STOP
 
 
-@click.command()
-@options.data_dir
-@options.as_json
-def resume(data_dir: Path, as_json: bool) -> None:
-    """Let trading go on: lifts what the owner or the server has stopped, and calls off a stop that is still at work.
+@click.command(
+    help="""Let trading go on: lifts what the owner or the server has stopped, and calls off a stop that is still at
+    work.
 
     What a rule has stopped (a day's loss, a file STOP, a suspension) stays stopped until the rule lifts it, and is
     shown with what does. The exit code is 0 all the same: the owner's own word was taken.
 
     A node that does not run goes on from its next start. Asking twice changes nothing.
     """
+)
+@options.data_dir
+@options.as_json
+def resume(data_dir: Path, as_json: bool) -> None:
     with hand.said():
         holds = hand.settled(data_dir, {"request": "resume"}, events.OwnerResumed(datetime.now(UTC)))
     if as_json:

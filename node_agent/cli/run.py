@@ -20,7 +20,12 @@ from node_agent.uplink import NotRegistered
 from node_agent.vault import VaultError
 
 
-@click.command()
+@click.command(
+    help="""Trade, until told to stop by SIGTERM or Ctrl-C.
+
+    Runs with or without a server: what there is to report is kept until the server has it.
+    """
+)
 @options.data_dir
 @click.option(
     "--speed",
@@ -30,10 +35,6 @@ from node_agent.vault import VaultError
 )
 @click.option("--live", is_flag=True, help='Trade on a real exchange; config.toml must say mode = "live" too.')
 def run(data_dir: Path, speed: float | None, live: bool) -> None:
-    """Trade, until told to stop by SIGTERM or Ctrl-C.
-
-    Runs with or without a server: what there is to report is kept until the server has it.
-    """
     try:
         asyncio.run(run_node(data_dir, os.environ, speed=speed, live=live))
     except (ConfigError, VaultError) as error:

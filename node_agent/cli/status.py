@@ -19,11 +19,10 @@ from node_agent.lock import is_held
 from node_protocol.messages import format_decimal
 
 
-@click.command()
+@click.command(help="Show how the node is: whether it runs and trades, what it holds, what the server knows of it.")
 @options.data_dir
 @options.as_json
 def status(data_dir: Path, as_json: bool) -> None:
-    """Show how the node is: whether it runs and trades, what it holds, what the server knows of it."""
     try:
         with Journal.open_read_only(data_dir / JOURNAL_FILE) as journal:
             told = _told(data_dir, journal)

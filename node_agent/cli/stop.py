@@ -17,20 +17,8 @@ from node_agent.control_line import NoAnswer, NotRunning
 _ENDS_WITHIN = 30.0
 
 
-@click.command()
-@options.data_dir
-@click.option("--cancel-open", is_flag=True, help="Cancel all open orders of the node, and end when none is left.")
-@click.option("--flatten", is_flag=True, help="That, and close all its positions at the market.")
-@click.option(
-    "--wait",
-    type=options.Finite(min=0),
-    default=None,
-    metavar="SECONDS",
-    help="Wait no longer than this, and say what is still open then, with exit code 1; the node goes on trying.",
-)
-@options.as_json
-def stop(data_dir: Path, cancel_open: bool, flatten: bool, wait: float | None, as_json: bool) -> None:
-    """End the node.
+@click.command(
+    help="""End the node.
 
     \b
                    the process   open orders        positions          at the next start
@@ -44,6 +32,19 @@ def stop(data_dir: Path, cancel_open: bool, flatten: bool, wait: float | None, a
 
     A node that does not run is run for just that.
     """
+)
+@options.data_dir
+@click.option("--cancel-open", is_flag=True, help="Cancel all open orders of the node, and end when none is left.")
+@click.option("--flatten", is_flag=True, help="That, and close all its positions at the market.")
+@click.option(
+    "--wait",
+    type=options.Finite(min=0),
+    default=None,
+    metavar="SECONDS",
+    help="Wait no longer than this, and say what is still open then, with exit code 1; the node goes on trying.",
+)
+@options.as_json
+def stop(data_dir: Path, cancel_open: bool, flatten: bool, wait: float | None, as_json: bool) -> None:
     deadline = None if wait is None else time.monotonic() + wait
     with hand.said():
         hand.see_that_there_is_a_node(data_dir)
