@@ -37,6 +37,9 @@ _COMMANDS: Final = {
 }
 """Name and help of each command, as a newcomer needs them; each is `<name>` in the module of that name beside this."""
 
+_ROOT: Final = "TRADING_NODE_ROOT"
+"""The variable by which an image says whether its programs may run as root: `refuse`, or anything else."""
+
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -73,6 +76,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        _see_that_it_may_be_root()
         code = _group.main(prog_name="node-agent", standalone_mode=False)
     except CliError as error:
         error.show()
@@ -95,6 +99,17 @@ def main() -> None:
         code = Exit.NO
     _let_go_of_the_log()
     sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _see_that_it_may_be_root() -> None:
+    """In an image, whose environment says `refuse`, root is a mistake: what it writes the node's own user cannot open."""
+    if os.environ.get(_ROOT) == "refuse" and os.geteuid() == 0:
+        raise CliError(
+            "it does not run as root here",
+            "leave --user out: the image has a user of its own",
+            f"where root is you, as in rootless Docker: --user 0 -e {_ROOT}=allow",
+            exit_code=Exit.USAGE,
+        )
 
 
 def _let_go_of_the_log() -> None:

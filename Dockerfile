@@ -1,0 +1,146 @@
+# The two images, `node` and `control-plane`: bytecode on a bare Python, for a user who is nobody. `docker build .` makes
+# the node's. What it takes to get the same bytes twice is told in docs/running.md, "Build it yourself".
+
+ARG BASE=python:3.13-slim-trixie
+FROM ${BASE} AS base
+
+# What runs Python, without what installs, compiles or raises anybody's rights, and without a source.
+FROM base AS bare
+ARG SOURCE_DATE_EPOCH=0
+RUN --mount=type=bind,from=base,target=/base \
+    --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py <<'END'
+set -eu
+cp -a /base /rootfs
+cd /rootfs
+# the engine puts its own there
+rm -rf dev/* proc/* sys/* run/* tmp/* var/tmp/* var/log/* root/.[!.]*
+# package managers, but for the list of what is installed, which scanners read
+rm -rf etc/apt usr/bin/apt* usr/lib/apt var/lib/apt var/cache/* \
+  usr/bin/dpkg* usr/sbin/dpkg* usr/sbin/start-stop-daemon usr/lib/dpkg usr/libexec/dpkg usr/share/dpkg var/lib/dpkg/info var/lib/dpkg/*-old
+# other languages, compilers' files, papers
+rm -rf usr/bin/perl* usr/lib/*/perl* usr/share/perl* usr/local/include usr/include usr/lib/python3 usr/share/python3* \
+  usr/share/python-wheels etc/python3* usr/share/gdb usr/share/man usr/share/doc usr/share/info usr/share/locale \
+  usr/local/share/man usr/share/lintian usr/share/bash-completion usr/share/debconf usr/lib/ssl/misc
+find usr/bin usr/sbin usr/local/bin usr/local/sbin -type f -exec grep -lIE -m1 '^#!.*(perl|python)' {} + | xargs -r rm
+find . -xdev -perm /6000 -exec chmod ug-s {} +
+# Python's own library; what it comes with beside that is pip, and what nobody runs here
+library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+cp -aL "/base$library" /library
+rm -rf ".$library"
+mkdir -p opt/trading-node
+python /compile_bytecode.py /library "/rootfs$library" --manifest opt/trading-node/python.sha256 \
+  --drop 'site-packages/*' --drop 'dist-packages/*' --drop 'ensurepip/*' --drop 'venv/*' --drop 'config-*' --drop 'test/*' \
+  --drop 'idlelib/*' --drop 'tkinter/*' --drop 'turtledemo/*' --drop 'turtle.py' --drop 'pydoc_data/*' --drop 'lib2to3/*' \
+  --drop '__phello__/*'
+find . -xdev \( -name '*.py' -o -name __pycache__ \) -prune -exec rm -rf {} +
+find . -xtype l -path './usr/*bin/*' -delete
+find . -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+END
+
+FROM base AS tools
+RUN --mount=type=bind,source=build/requirements/sbom.txt,target=/sbom.txt \
+    python -m venv /tools && \
+    /tools/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /sbom.txt
+
+# One stage an image: the wheels of its lock file, what they are in the words of CycloneDX, and our packages.
+FROM base AS node-sources
+RUN --mount=type=bind,source=build/requirements/node.txt,target=/lock.txt \
+    --mount=type=bind,from=tools,source=/tools,target=/tools <<'END'
+set -eu
+python -m venv --without-pip /venv
+pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /lock.txt
+/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file /sbom.cdx.json /venv
+mv /venv/lib/python*/site-packages /sources
+END
+COPY node_protocol /sources/node_protocol
+COPY node_agent /sources/node_agent
+
+FROM base AS control-plane-sources
+RUN --mount=type=bind,source=build/requirements/control-plane.txt,target=/lock.txt \
+    --mount=type=bind,from=tools,source=/tools,target=/tools <<'END'
+set -eu
+python -m venv --without-pip /venv
+pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /lock.txt
+/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file /sbom.cdx.json /venv
+mv /venv/lib/python*/site-packages /sources
+END
+COPY node_protocol /sources/node_protocol
+COPY verifier /sources/verifier
+COPY control_plane /sources/control_plane
+
+FROM base AS node-compiled
+ARG SOURCE_DATE_EPOCH=0
+ARG EXCHANGES="binance coinbase cryptocom kraken okx polymarket"
+RUN --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
+    --mount=type=bind,from=node-sources,source=/sources,target=/sources \
+    --mount=type=bind,from=node-sources,source=/sbom.cdx.json,target=/sbom.cdx.json <<'END'
+set -eu
+own=/out/opt/trading-node
+mkdir -p "$own"
+python /compile_bytecode.py /sources "$own/lib" --manifest "$own/manifest.sha256" \
+  --optimize-for node_protocol=2 --optimize-for node_agent=2 \
+  --entry node-agent=node_agent.cli:main --launchers "$own/bin" --python /usr/local/bin/python --runs-at /opt/trading-node/lib
+cp /sbom.cdx.json "$own/"
+install -d -m 700 -o 10001 -g 10001 /out/data
+find /out -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+END
+
+FROM base AS control-plane-compiled
+ARG SOURCE_DATE_EPOCH=0
+RUN --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
+    --mount=type=bind,from=control-plane-sources,source=/sources,target=/sources \
+    --mount=type=bind,from=control-plane-sources,source=/sbom.cdx.json,target=/sbom.cdx.json <<'END'
+set -eu
+own=/out/opt/trading-node
+mkdir -p "$own"
+python /compile_bytecode.py /sources "$own/lib" --manifest "$own/manifest.sha256" \
+  --optimize-for node_protocol=2 --optimize-for verifier=2 --optimize-for control_plane=2 \
+  --entry control-plane=control_plane.cli:main --launchers "$own/bin" --python /usr/local/bin/python --runs-at /opt/trading-node/lib
+cp /sbom.cdx.json "$own/"
+install -d -m 700 -o 10001 -g 10001 /out/data
+find /out -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+END
+
+# What `docker build --output` lays beside the images.
+FROM scratch AS node-papers
+COPY --from=node-compiled /out/opt/trading-node/manifest.sha256 /out/opt/trading-node/sbom.cdx.json /node/
+FROM scratch AS control-plane-papers
+COPY --from=control-plane-compiled /out/opt/trading-node/manifest.sha256 /out/opt/trading-node/sbom.cdx.json /control-plane/
+
+FROM scratch AS control-plane
+COPY --from=bare /rootfs/ /
+COPY --from=control-plane-compiled /out/ /
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="control-plane" \
+      org.opencontainers.image.description="The reference server of trading nodes" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
+ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse
+USER 10001:10001
+WORKDIR /data
+EXPOSE 8099
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=6s --start-period=60s --start-interval=1s --retries=3 CMD ["control-plane", "health"]
+ENTRYPOINT ["control-plane"]
+CMD ["serve", "--data-dir", "/data", "--host", "0.0.0.0"]
+
+FROM scratch AS node
+COPY --from=bare /rootfs/ /
+COPY --from=node-compiled /out/ /
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="trading-node" \
+      org.opencontainers.image.description="A node that trades at home, under its owner's limits" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
+ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse \
+    NODE_DATA_DIR=/data NODE_VAULT__KEY_FILE=/run/secrets/vault_key
+USER 10001:10001
+WORKDIR /data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=6s --start-period=60s --start-interval=1s --retries=3 CMD ["node-agent", "health"]
+ENTRYPOINT ["node-agent"]
+CMD ["run"]
