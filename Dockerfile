@@ -136,8 +136,7 @@ LABEL org.opencontainers.image.title="trading-node" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
-ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse \
-    NODE_DATA_DIR=/data NODE_VAULT__KEY_FILE=/run/secrets/vault_key
+ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse NODE_DATA_DIR=/data
 USER 10001:10001
 WORKDIR /data
 STOPSIGNAL SIGTERM

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.image.engine import STARTED, stop_what_was_started
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # to look for more, by hand: make test ARGS="--hypothesis-profile=explore tests/protocol"
 settings.register_profile("explore", settings.get_profile("ci"), derandomize=False, max_examples=5000)
 settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes that test at once learn from this one where to say that they have started an engine."""
+    if not hasattr(config, "workerinput"):
+        os.environ[STARTED] = str(Path(tempfile.gettempdir()) / f"trading-node-engine-of-{os.getpid()}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What was started for this run ends with it."""
+    if not hasattr(config, "workerinput"):
+        stop_what_was_started()

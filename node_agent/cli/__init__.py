@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _see_that_it_may_be_root() -> None:
-    """In an image, whose environment says `refuse`, root is a mistake: what it writes the node's own user cannot open."""
+    """In an image, whose environment says `refuse`, root is a mistake: its user cannot open what root has written."""
     if os.environ.get(_ROOT) == "refuse" and os.geteuid() == 0:
         raise CliError(
             "it does not run as root here",
