@@ -299,7 +299,7 @@ def _fill(made: Path, source: Path, files: Sequence[str], levels: dict[str, int]
         try:
             to.with_suffix(".pyc").write_bytes(compiled(content, path, level))
         except SyntaxError as error:
-            wrong.append(f"{path}:{error.lineno}: {error.msg}")
+            wrong.append(f"{path}{'' if error.lineno is None else f':{error.lineno}'}: {error.msg}")
         except (ValueError, RecursionError) as error:
             wrong.append(f"{path}: {error}")
         counts[f"modules compiled at level {level}"] += 1
