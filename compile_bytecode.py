@@ -128,9 +128,18 @@ def _say(message: str, hints: Sequence[str], code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        return [] if not arg_line or arg_line.startswith("#") else [arg_line]
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="compile_bytecode.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="compile_bytecode.py",
+        description=__doc__,
+        epilog="@FILE stands for the options in that file, one a line; lines that begin with # are comments.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        fromfile_prefix_chars="@",
     )
     add = parser.add_argument
     add("source", type=Path, metavar="SOURCE", help="a folder of packages, as `pip install --target` makes it")
