@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import click
@@ -13,7 +12,7 @@ from control_plane.cli.errors import CliError
 from control_plane.cli.support import (
     DURATION,
     NODE_ID,
-    data_dir_option,
+    database_option,
     json_option,
     node_argument,
     opened,
@@ -21,6 +20,7 @@ from control_plane.cli.support import (
     to_enrol_anew,
 )
 from control_plane.clock import utc_now
+from control_plane.location import Location
 from node_protocol.encoding import format_time
 
 _LEAST: Final = timedelta(minutes=1)
@@ -28,7 +28,7 @@ _MOST: Final = timedelta(days=7)
 
 
 @click.command("approve-move")
-@data_dir_option
+@database_option
 @node_argument
 @click.option(
     "--fingerprint",
@@ -36,7 +36,7 @@ _MOST: Final = timedelta(days=7)
     help="The machine, as `refused_now` in an alert of the node has it. Without: that of the newest such alert.",
 )
 @json_option
-def approve_move(data_dir: Path, node_id: str, fingerprint: str | None, as_json: bool) -> None:
+def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json: bool) -> None:
     """Let a node go on, on the other machine that it came up on.
 
     \b
@@ -49,13 +49,11 @@ def approve_move(data_dir: Path, node_id: str, fingerprint: str | None, as_json:
 
     It is good for that one fingerprint: a machine that was restarted since has another, and a newer alert.
     """
-    with opened(data_dir) as database:
+    with opened(where) as database:
         try:
             refused = places.approve_move(database, node_id, fingerprint, utc_now())
         except places.NothingToApprove as error:
-            hint = (
-                f"`control-plane nodes show --data-dir {data_dir} {node_id}` has its alerts, and where it was seen last"
-            )
+            hint = f"`control-plane nodes show{where.option} {node_id}` has its alerts, and where it was seen last"
             raise CliError(str(error), hint) from None
     if as_json:
         print_json({"node_id": node_id, "approved": refused})
@@ -65,7 +63,7 @@ def approve_move(data_dir: Path, node_id: str, fingerprint: str | None, as_json:
 
 
 @click.command("accept-next")
-@data_dir_option
+@database_option
 @click.argument("node_id", type=NODE_ID, required=False)
 @click.option("--node", type=NODE_ID, help="The node; the same as the argument.")
 @click.option("--all", "everyone", is_flag=True, help="Every node but the suspended and the revoked ones.")
@@ -79,7 +77,7 @@ def approve_move(data_dir: Path, node_id: str, fingerprint: str | None, as_json:
 )
 @json_option
 def accept(
-    data_dir: Path, node_id: str | None, node: str | None, everyone: bool, duration: timedelta, as_json: bool
+    where: Location, node_id: str | None, node: str | None, everyone: bool, duration: timedelta, as_json: bool
 ) -> None:
     """Take the next ticket of a node, or of all, as good.
 
@@ -103,7 +101,7 @@ def accept(
         raise click.UsageError("name one node, or say --all")
     if not _LEAST <= duration <= _MOST:
         raise click.UsageError("--for takes from 1m to 7d")
-    with opened(data_dir) as database:
+    with opened(where) as database:
         for each in named:
             registry.require_active(database, each)
         if everyone:
@@ -118,6 +116,6 @@ def accept(
         for each in armed:
             click.echo(f"{each}  its next ticket is taken, until {format_time(until)}")
         for each in suspended:
-            click.echo(f"{each}  stays suspended: {to_enrol_anew(data_dir, each)}")
+            click.echo(f"{each}  stays suspended: {to_enrol_anew(where, each)}")
     if not armed:
         raise CliError("no node is active: nothing is armed", "`control-plane nodes list` shows how they stand")

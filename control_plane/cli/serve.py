@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
@@ -12,7 +11,8 @@ import structlog
 
 from control_plane import service
 from control_plane.cli.errors import CliError, Exit
-from control_plane.cli.support import AUTHORITY, data_dir_option, failures, sealer
+from control_plane.cli.support import AUTHORITY, database_option, failures, redis_option, sealer
+from control_plane.location import Location
 from node_protocol.signatures import is_authority
 
 _MOST_NODES: Final = 1000
@@ -20,7 +20,7 @@ _MOST_NODES: Final = 1000
 
 
 @click.command("serve")
-@data_dir_option
+@database_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
@@ -39,24 +39,32 @@ _MOST_NODES: Final = 1000
     show_envvar=True,
     help="Nodes that may live on one machine; more are refused as fingerprint_duplicate, and the operator is told.",
 )
+@redis_option
 @click.option("--verbose", is_flag=True, help="Log each request that was accepted too.")
 def command(
-    data_dir: Path, host: str, port: int, authorities: tuple[str, ...], max_nodes_per_machine: int, verbose: bool
+    where: Location,
+    host: str,
+    port: int,
+    authorities: tuple[str, ...],
+    max_nodes_per_machine: int,
+    redis: str | None,
+    verbose: bool,
 ) -> None:
     """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
     seals = sealer()
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     if not authorities:
         _see_to_its_name(host)
-    with failures(data_dir):
+    with failures(where):
         try:
             ready = service.prepare(
-                data_dir,
+                where,
                 seals,
                 host=host,
                 port=port,
                 authorities=authorities,
                 max_nodes_per_machine=max_nodes_per_machine,
+                redis=redis,
                 on_ready=_say,
             )
         except service.CannotListen as error:
