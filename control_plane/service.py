@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,9 @@ from control_plane.clock import Clock, utc_now
 from control_plane.database import Database, open_database
 from control_plane.location import Location
 from control_plane.master_key import Sealer
+from control_plane.proxies import BehindProxies, Network
 from node_protocol.signatures import Scheme
+from verifier.integrations.asgi_io import App
 
 if TYPE_CHECKING:
     from control_plane.bell import Bell
@@ -59,6 +61,7 @@ def prepare(
     authorities: Collection[str] = (),
     max_nodes_per_machine: int = 1,
     redis: str | None = None,
+    trusted: Sequence[Network] = (),
     clock: Clock = utc_now,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> Service:
@@ -66,9 +69,9 @@ def prepare(
 
     `authorities` are the names by which nodes reach the server, and then it stands behind TLS; without any it is the
     bind address, over plain http. `max_nodes_per_machine` live nodes may be on one machine. `redis` is the URL of the
-    Redis that all processes of this server share; one process alone needs none. `on_ready` is called with the address
-    once it listens. Raises CannotListen, SealBroken, NewerSchema, StepsMissing, and OSError for a data directory that
-    cannot be used.
+    Redis that all processes of this server share; one process alone needs none. Proxies at the `trusted` addresses say
+    where a request comes from. `on_ready` is called with the address once it listens. Raises CannotListen, SealBroken,
+    NewerSchema, StepsMissing, and OSError for a data directory that cannot be used.
     """
     database = open_database(where, create=True)
     schema.upgrade(database)
@@ -92,7 +95,9 @@ def prepare(
         bell=bell,
     )
     url = f"http://{bind_address}"
-    app = create_app(channel, salt)
+    app: App = create_app(channel, salt)
+    if trusted:
+        app = BehindProxies(app, trusted)
     return Service(server.make_server(app, on_ready=lambda: on_ready(url), on_stop=channel.stop), bound, database, url)
 
 

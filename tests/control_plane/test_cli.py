@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import select
 import shlex
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData
 
-from control_plane import database
+from control_plane import cli, database
 from control_plane.cli.errors import CliError
 from control_plane.cli.migrate import migrate
 from control_plane.location import Location, in_folder
@@ -419,3 +420,35 @@ def test_an_address_that_no_node_can_name_is_warned_of(tmp_path: Path) -> None:
         _, log = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
     assert "--authority" in log
+
+
+def test_a_host_s_name_is_listened_on_at_its_address(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, ("--host", "localhost"))
+    server.start()
+    try:
+        url = f"http://localhost:{server.port}/readyz"
+        assert control_plane("health", "--url", url).returncode == 0
+    finally:
+        server.end()
+    told = fails(1, "serve", "--data-dir", tmp_path, "--host", "no-such-host.invalid")
+    assert "cannot listen on no-such-host.invalid:8099: " in told
+
+
+def test_in_an_image_that_says_so_nothing_runs_as_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(said: str, uid: int) -> tuple[object, str]:
+        monkeypatch.setenv("TRADING_NODE_ROOT", said)
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        monkeypatch.setattr(sys, "argv", ["control-plane", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, capsys.readouterr().err
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(os, "umask", lambda mask: 0)
+    code, told = run("refuse", 0)
+    assert (code, told.splitlines()[0]) == (2, "control-plane: error: it does not run as root here")
+    assert "TRADING_NODE_ROOT=allow" in told
+    for said, uid in (("allow", 0), ("", 0), ("refuse", 10001)):
+        assert run(said, uid) == (0, "")
