@@ -43,10 +43,14 @@ class _Lazy(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The reference server of trading nodes: enrols them, verifies what they report, and hands out commands.",
+)
 @click.version_option(__version__, prog_name="control-plane")
 def commands() -> None:
-    """The reference server of trading nodes: enrols them, verifies what they report, and hands out commands."""
+    pass
 
 
 def _see_that_it_may_be_root() -> None:

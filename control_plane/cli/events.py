@@ -20,12 +20,12 @@ _LAST_SEQ: Final = 10**15 - 1
 _POLL_SECONDS: Final = 0.2
 
 
-@click.group("events")
+@click.group("events", help="Read what nodes have reported.")
 def command() -> None:
-    """Read what nodes have reported."""
+    pass
 
 
-@command.command("tail")
+@command.command("tail", help="Print a node's events in order, a line each.")
 @database_option
 @node_option
 @click.option(
@@ -34,7 +34,6 @@ def command() -> None:
 @click.option("--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @json_option
 def tail(where: Location, node_id: str, from_seq: int, follow: bool, as_json: bool) -> None:
-    """Print a node's events in order, a line each."""
     last = from_seq - 1
     with opened(where) as database:
         while True:

@@ -10,10 +10,9 @@ from control_plane.database import open_database
 from control_plane.location import Location
 
 
-@click.command("migrate")
+@click.command("migrate", help="Make the database, or bring it to this version's form. `serve` does it too.")
 @database_option
 def command(where: Location) -> None:
-    """Make the database, or bring it to this version's form. `serve` does it too."""
     migrate(where)
     click.echo(f"the database {where.name} has form {schema.HEAD}")
 

@@ -28,16 +28,15 @@ from node_protocol.encoding import format_time
 from verifier.stores import SqlStore
 
 
-@click.group("nodes")
+@click.group("nodes", help="See the nodes, and tell them what to do.")
 def command() -> None:
-    """See the nodes, and tell them what to do."""
+    pass
 
 
-@command.command("list")
+@command.command("list", help="Print the nodes, the oldest first: a line each.")
 @database_option
 @json_option
 def list_nodes(where: Location, as_json: bool) -> None:
-    """Print the nodes, the oldest first: a line each."""
     with opened(where) as database:
         with database.reading() as connection:
             rows = registry.every(connection)
@@ -50,16 +49,18 @@ def list_nodes(where: Location, as_json: bool) -> None:
         click.echo(f"{node['node_id']}  {node['state']:9}  seq {node['last_seq']:<8}  seen {seen:24}  {node['name']}")
 
 
-@command.command("show")
+@command.command(
+    "show",
+    help="""Print all that is known of one node: keys, status, alerts.
+
+    `machine` is the fingerprint that it was seen with last; `may_move_to` and `next_ticket_until` are what
+    `approve-move` and `accept-next` have allowed, and the node has not made use of yet.
+    """,
+)
 @database_option
 @node_argument
 @json_option
 def show(where: Location, node_id: str, as_json: bool) -> None:
-    """Print all that is known of one node: keys, status, alerts.
-
-    `machine` is the fingerprint that it was seen with last; `may_move_to` and `next_ticket_until` are what
-    `approve-move` and `accept-next` have allowed, and the node has not made use of yet.
-    """
     with opened(where) as database:
         with database.reading() as connection:
             row = registry.require(connection, node_id)

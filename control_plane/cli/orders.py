@@ -25,12 +25,14 @@ from node_protocol import strict_json
 from node_protocol.encoding import format_time
 
 
-@click.group("orders")
+@click.group("orders", help="Place and cancel orders at nodes, and see them.")
 def command() -> None:
-    """Place and cancel orders at nodes, and see them."""
+    pass
 
 
-@command.command("place")
+@command.command(
+    "place", help="Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."
+)
 @database_option
 @node_option
 @click.option("--exchange", default="paper", show_default=True)
@@ -48,12 +50,11 @@ def command() -> None:
 def place(
     where: Location, node_id: str, expires: timedelta, redis: str | None, as_json: bool, order_type: str, **options: Any
 ) -> None:
-    """Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."""
     data = {name: value for name, value in options.items() if value is not None} | {"type": order_type}
     issue(where, node_id, "order.place", data, lifetime=expires, redis=redis, as_json=as_json)
 
 
-@command.command("cancel")
+@command.command("cancel", help="Tell a node to cancel an order.")
 @database_option
 @node_option
 @click.option("--client-order-id", required=True, help="The order, as `orders list` shows it.")
@@ -63,7 +64,6 @@ def place(
 def cancel(
     where: Location, node_id: str, client_order_id: str, expires: timedelta, redis: str | None, as_json: bool
 ) -> None:
-    """Tell a node to cancel an order."""
     issue(
         where,
         node_id,
@@ -75,7 +75,7 @@ def cancel(
     )
 
 
-@command.command("cancel-all")
+@command.command("cancel-all", help="Tell a node to cancel all that is open.")
 @database_option
 @node_option
 @click.option("--symbol", help="Orders of this symbol alone.")
@@ -85,17 +85,13 @@ def cancel(
 def cancel_all(
     where: Location, node_id: str, symbol: str | None, expires: timedelta, redis: str | None, as_json: bool
 ) -> None:
-    """Tell a node to cancel all that is open."""
     data = {} if symbol is None else {"symbol": symbol}
     issue(where, node_id, "orders.cancel_all", data, lifetime=expires, redis=redis, as_json=as_json)
 
 
-@command.command("list")
-@database_option
-@node_option
-@json_option
-def list_orders(where: Location, node_id: str, as_json: bool) -> None:
-    """Print a node's orders as its events tell them, and the commands that it was given.
+@command.command(
+    "list",
+    help="""Print a node's orders as its events tell them, and the commands that it was given.
 
     \b
     A command is
@@ -104,7 +100,12 @@ def list_orders(where: Location, node_id: str, as_json: bool) -> None:
       done      when it was carried out;
       refused   when it was not, by the rule behind it;
       expired   when its time is over; with a rule behind it the node says so.
-    """
+    """,
+)
+@database_option
+@node_option
+@json_option
+def list_orders(where: Location, node_id: str, as_json: bool) -> None:
     with opened(where) as database, database.reading() as connection:
         registry.require(connection, node_id)
         found = orders.project(ingest.order_events(connection, node_id))

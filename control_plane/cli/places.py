@@ -27,17 +27,9 @@ _LEAST: Final = timedelta(minutes=1)
 _MOST: Final = timedelta(days=7)
 
 
-@click.command("approve-move")
-@database_option
-@node_argument
-@click.option(
-    "--fingerprint",
-    metavar="DIGEST",
-    help="The machine, as `refused_now` in an alert of the node has it. Without: that of the newest such alert.",
-)
-@json_option
-def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json: bool) -> None:
-    """Let a node go on, on the other machine that it came up on.
+@click.command(
+    "approve-move",
+    help="""Let a node go on, on the other machine that it came up on.
 
     \b
     When    its owner has moved it, and it is refused as fingerprint_mismatch.
@@ -48,7 +40,17 @@ def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json
             it is on the new machine. That is noted, as node_moved.
 
     It is good for that one fingerprint: a machine that was restarted since has another, and a newer alert.
-    """
+    """,
+)
+@database_option
+@node_argument
+@click.option(
+    "--fingerprint",
+    metavar="DIGEST",
+    help="The machine, as `refused_now` in an alert of the node has it. Without: that of the newest such alert.",
+)
+@json_option
+def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json: bool) -> None:
     with opened(where) as database:
         try:
             refused = places.approve_move(database, node_id, fingerprint, utc_now())
@@ -62,7 +64,26 @@ def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json
     click.echo(f"it was refused there at {refused['at']}, from {refused['address']}, session {refused['session']}")
 
 
-@click.command("accept-next")
+@click.command(
+    "accept-next",
+    help="""Take the next ticket of a node, or of all, as good.
+
+    Whichever it is; once; for a limited time; and on the record.
+
+    \b
+    When    the database was restored from a backup: each node that has gone on
+            since would look like a copy of itself, and be suspended.
+    How     stop the server, restore, `nodes accept-next --all`, start it again.
+    Then    each node goes on with its next request, and sends again what the
+            server has lost, as far as 30 days back. That is noted among its
+            alerts, as accept_next_armed and ticket_restored.
+    But     as long as it is armed, whoever has a copy of a node's state can go
+            on in its place: arm no longer than it takes the nodes to come.
+
+    A suspended node stays so: nobody knows which of two has spoken. It enrols anew, by a token made with --replaces.
+    One that enrolled, or agreed on a new key, after the backup was made is a stranger now: it enrols anew, too.
+    """,
+)
 @database_option
 @click.argument("node_id", type=NODE_ID, required=False)
 @click.option("--node", type=NODE_ID, help="The node; the same as the argument.")
@@ -79,23 +100,6 @@ def approve_move(where: Location, node_id: str, fingerprint: str | None, as_json
 def accept(
     where: Location, node_id: str | None, node: str | None, everyone: bool, duration: timedelta, as_json: bool
 ) -> None:
-    """Take the next ticket of a node, or of all, as good.
-
-    Whichever it is; once; for a limited time; and on the record.
-
-    \b
-    When    the database was restored from a backup: each node that has gone on
-            since would look like a copy of itself, and be suspended.
-    How     stop the server, restore, `nodes accept-next --all`, start it again.
-    Then    each node goes on with its next request, and sends again what the
-            server has lost, as far as 30 days back. That is noted among its
-            alerts, as accept_next_armed and ticket_restored.
-    But     as long as it is armed, whoever has a copy of a node's state can go
-            on in its place: arm no longer than it takes the nodes to come.
-
-    A suspended node stays so: nobody knows which of two has spoken. It enrols anew, by a token made with --replaces.
-    One that enrolled, or agreed on a new key, after the backup was made is a stranger now: it enrols anew, too.
-    """
     named = [each for each in (node_id, node) if each is not None]
     if len(named) + everyone != 1:
         raise click.UsageError("name one node, or say --all")

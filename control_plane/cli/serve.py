@@ -20,7 +20,7 @@ _MOST_NODES: Final = 1000
 """On one machine: beyond that it is no machine but a mistake."""
 
 
-@click.command("serve")
+@click.command("serve", help="Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr.")
 @database_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on, or a name of this machine's."
@@ -62,7 +62,6 @@ def command(
     proxies: tuple[str, ...],
     verbose: bool,
 ) -> None:
-    """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
     seals = sealer()
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     if not authorities:

@@ -26,12 +26,15 @@ from node_protocol.encoding import format_time
 from node_protocol.handshake import format_token
 
 
-@click.group("token")
+@click.group("token", help="Make enrolment tokens.")
 def command() -> None:
-    """Make enrolment tokens."""
+    pass
 
 
-@command.command("create")
+@command.command(
+    "create",
+    help="Print a new token. It is shown once, and serves once; also while the server runs, and before it first does.",
+)
 @database_option
 @click.option(
     "--expires", type=DURATION, default=tokens.DEFAULT_LIFETIME, show_default="1h", help="How long it is good."
@@ -40,7 +43,6 @@ def command() -> None:
 @redis_option
 @json_option
 def create(where: Location, expires: timedelta, replaces: str | None, redis: str | None, as_json: bool) -> None:
-    """Print a new token. It is shown once, and serves once; also while the server runs, and before it first does."""
     require_stdout()
     seals = sealer()
     with failures(where):
