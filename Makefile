@@ -15,6 +15,7 @@ version := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 demo := .venv/demo-$(version)
 dev := .venv/dev-$(version)
 peer := .venv/peer-$(version)
+scan := .venv/scan-$(version)
 packages := node_protocol verifier node_agent control_plane
 checked := $(packages) tests benchmarks examples
 
@@ -31,6 +32,7 @@ demo: ## a day of trading on loopback, live, and the attacks that must fail (bel
 test: develop ## all tests, with coverage
 	@scripts/ensure-services $(PYTHON) test
 	-@scripts/venv $(PYTHON) peer $(peer)
+	@scripts/venv $(PYTHON) scan $(scan)
 	@$(dev)/bin/python -m pytest $(if $(ARGS),$(ARGS),-n auto --maxprocesses 8 --cov --cov-report=term:skip-covered)
 
 check: develop ## format, lint, types, imports
