@@ -1,0 +1,63 @@
+"""`make up` and `make down`: what they make, what they keep, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.compose.site import Site
+from tests.support import told
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+
+
+def test_a_site_stops_and_starts_with_its_data_and_its_secrets(new_site: Callable[..., Site]) -> None:
+    site = new_site()
+    with socket.create_server(("127.0.0.1", site.https_port)):
+        done = site.up()
+        assert done.returncode == 1
+        assert "up: error: a port of the site is taken on this machine" in done.stderr
+        assert "hint: choose others: make up HTTPS_PORT=8443 HTTP_PORT=8080" in done.stderr
+    secrets = {path.name: path.read_bytes() for path in site.secrets.iterdir()}
+    assert len(secrets) == 4
+    assert {len(value) for value in secrets.values()} == {43}
+
+    done = site.up()
+    assert done.returncode == 0, done.stderr
+    assert f"The site is up:     {site.url}\n" in done.stdout
+    assert f"curl --cacert {site.secrets}/ca.crt {site.url}/healthz" in done.stdout
+    with site.client() as client:
+        assert client.get("/healthz").status_code == 200
+    site.execute("postgres", "psql", "--username", "postgres", "--command", "CREATE TABLE kept ()", "control_plane")
+    authority = (site.secrets / "ca.crt").read_bytes()
+
+    done = site.up("down")
+    assert done.returncode == 0, done.stderr
+    assert site.containers() == {}
+    done = site.up()
+    assert done.returncode == 0, done.stderr
+    site.execute("postgres", "psql", "--username", "postgres", "--command", "TABLE kept", "control_plane")
+    assert (site.secrets / "ca.crt").read_bytes() == authority
+    assert {name: (site.secrets / name).read_bytes() for name in secrets} == secrets
+
+    # a new password would open nothing, and a new master key less
+    (site.secrets / "master_key").unlink()
+    assert "master_key is gone, and the volume" in told(site.up(), 1)
+    assert not (site.secrets / "master_key").exists()
+
+
+def test_without_docker_it_says_what_to_install(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "env", "dirname"):
+        (tools / tool).symlink_to(next(p for f in os.get_exec_path() if (p := Path(f) / tool).exists()))
+    assert told(Site(tmp_path, PATH=str(tools)).up(), 1) == "up: error: there is no docker here"
+
+
+def test_without_an_engine_it_says_how_to_have_one(images: None, tmp_path: Path) -> None:
+    said = told(Site(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody").up(), 1)
+    assert said.startswith("up: error: no Docker engine answers: ")
