@@ -15,6 +15,7 @@ version := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 demo := .venv/demo-$(version)
 dev := .venv/dev-$(version)
 peer := .venv/peer-$(version)
+scan := .venv/scan-$(version)
 packages := node_protocol verifier node_agent control_plane
 programs := build/verify_image build/measure_image
 checked := $(packages) tests benchmarks examples compile_bytecode.py $(programs)
@@ -31,10 +32,11 @@ demo: ## a day of trading on loopback, live, and the attacks that must fail (bel
 	@scripts/venv $(PYTHON) demo $(demo)
 	@$(demo)/bin/node-agent demo $(ARGS)
 
-# Not every machine has a wheel of the peer; where it is missing, its tests say so.
+# Not every machine has a wheel of the peer, or of what scans; where one is missing, its tests say so.
 test: develop ## all tests, with coverage
 	@scripts/ensure-services $(PYTHON) test
 	-@scripts/venv $(PYTHON) peer $(peer)
+	-@scripts/venv $(PYTHON) scan $(scan)
 	@$(dev)/bin/python -m pytest $(if $(ARGS),$(ARGS),-n auto --maxprocesses 8 --cov --cov-report=term:skip-covered)
 
 check: develop ## format, lint, types, imports
@@ -72,10 +74,16 @@ image-check: image ## open the images and show what they hold; print size, time 
 	build/verify_image trading-node/node:local
 	build/measure_image trading-node/node:local
 
+up: ## start the site of build/compose.yaml: Caddy, control planes, databases (SITE=localhost, HTTPS_PORT=443, HTTP_PORT=80)
+	@scripts/up
+
+down: ## stop the site, and keep its data
+	@scripts/up down
+
 clean: ## take away what the other commands made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 develop:
 	@scripts/venv $(PYTHON) dev $(dev)
 
-.PHONY: help demo test check format bench footprint torture image image-check clean develop
+.PHONY: help demo test check format bench footprint torture image image-check up down clean develop
