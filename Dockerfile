@@ -14,8 +14,10 @@ cp -a /base /rootfs
 cd /rootfs
 # the engine puts its own there
 rm -rf dev/* proc/* sys/* run/* tmp/* var/tmp/* var/log/* root/.[!.]*
-# package managers, but for the list of what is installed, which scanners read
-rm -rf etc/apt usr/bin/apt* usr/lib/apt var/lib/apt var/cache/* \
+# package managers; the list of what is installed stays, without them: scanners read it
+awk -v RS= -v ORS='\n\n' '$2 !~ /^(apt|libapt-pkg.*|dpkg|perl-base|debconf|python3-(pip.*|setuptools.*|wheel|packaging)|python3.*-venv)$/' \
+  /base/var/lib/dpkg/status >var/lib/dpkg/status
+rm -rf etc/apt usr/bin/apt* usr/lib/apt usr/lib/*/libapt-* var/lib/apt var/cache/* \
   usr/bin/dpkg* usr/sbin/dpkg* usr/sbin/start-stop-daemon usr/lib/dpkg usr/libexec/dpkg usr/share/dpkg var/lib/dpkg/info var/lib/dpkg/*-old
 # other languages, compilers' files, papers
 rm -rf usr/bin/perl* usr/lib/*/perl* usr/share/perl* usr/local/include usr/include usr/lib/python3 usr/share/python3* \
@@ -55,6 +57,7 @@ ARG EXCHANGES="binance coinbase cryptocom kraken okx polymarket"
 RUN --mount=type=bind,source=build,target=/build \
     --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
     --mount=type=bind,from=tools,source=/tools,target=/tools \
+    --mount=type=bind,from=bare,source=/rootfs,target=/rootfs \
     --mount=type=bind,from=node-sources,source=/sources,target=/sources \
     /build/compile_image node $(printf -- '--keep=ccxt/a*/%s.py ' $EXCHANGES)
 
@@ -70,6 +73,7 @@ ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,source=build,target=/build \
     --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
     --mount=type=bind,from=tools,source=/tools,target=/tools \
+    --mount=type=bind,from=bare,source=/rootfs,target=/rootfs \
     --mount=type=bind,from=control-plane-sources,source=/sources,target=/sources \
     /build/compile_image control-plane
 
