@@ -71,5 +71,5 @@ class Bell:
                 elif word["type"] == "subscribe":
                     heard(None)
                 elif word["type"] == "message":
-                    heard(word["data"].decode())
+                    heard(word["data"].decode(errors="replace"))
                 tried = word is None

@@ -133,7 +133,7 @@ class Watch:
         self._waiting.setdefault(node_id, set()).add(woken)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
-        if self._bell is not None and self._listening is None:
+        if self._bell is not None and (self._listening is None or (self._listening.done() and not self.closed)):
             self._listening = asyncio.create_task(self._bell.listen(self._heard))
         try:
             yield woken

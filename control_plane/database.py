@@ -38,6 +38,8 @@ _POSTGRESQL: Final = {
     # A connection whose other end has gone without a word is given up by then; a process that stands still with the
     # writers' lock in its hand loses it.
     "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
     "options": f"-c statement_timeout={_BUSY_MILLISECONDS} -c idle_in_transaction_session_timeout=30000",
 }
