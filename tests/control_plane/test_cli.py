@@ -309,7 +309,7 @@ def test_no_secret_stands_in_the_database_as_it_is(server: ServerProcess) -> Non
     server.end()
     kept = kept_in(server.location)
     assert node.node_id.encode() in kept
-    secret = token.rpartition("_")[2]
+    _, _, secret = token.split("_", 2)
     for canary in (secret.encode(), node.signer.key, node.signer.key.hex().encode()):
         assert canary not in kept
 
