@@ -165,7 +165,7 @@ def test_no_secret_is_seen_from_outside_the_container_that_has_it(site: Site) ->
             both := [f"/run/secrets/{name}" for name in ("database_password", "master_key", "redis_password")]
         ),
         "control-plane-2": both,
-        "node": ["/run/secrets/vault_key"],
+        "node": ["/etc/site-ca.crt", "/run/secrets/vault_key"],
         "postgres": ["/run/secrets/database_password"],
         "redis": ["/run/secrets/redis_password"],
     }
