@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.compose.drawing import DRAWN, edges
-from tests.compose.site import Site
+from tests.compose.site import OURS, Site
 from tests.image import engine
 from tests.support import until
 
@@ -21,9 +21,10 @@ CANDLES = "/opt/trading-node/lib/node_agent/demo/data/btc-perp-2022-01-24.csv.gz
 @pytest.fixture(scope="module")
 def real_site(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site whose control planes and node are what we ship."""
-    ours = {"CONTROL_PLANE_IMAGE": "trading-node/control-plane:test", "NODE_IMAGE": "trading-node/node:test"}
-    for tag in ours.values():
-        engine.build(tag.partition("/")[2].partition(":")[0], tag)
+    # tags of its own: compose makes containers anew whose tag has become another image
+    ours = {variable: f"trading-node/test-site-{target}:local" for variable, target in OURS.items()}
+    for variable, target in OURS.items():
+        engine.build(target, ours[variable])
     site = Site(tmp_path_factory.mktemp("real"), **ours)
     try:
         done = site.up()
