@@ -40,66 +40,38 @@ END
 FROM base AS tools
 RUN --mount=type=bind,source=build/requirements/sbom.txt,target=/sbom.txt \
     python -m venv /tools && \
-    /tools/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /sbom.txt
+    /tools/bin/pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: -r /sbom.txt
 
-# One stage an image: the wheels of its lock file, what they are in the words of CycloneDX, and our packages.
+# An image's own part, in two stages: the wheels of its lock file with our packages, and what is made of them.
 FROM base AS node-sources
 RUN --mount=type=bind,source=build/requirements/node.txt,target=/lock.txt \
-    --mount=type=bind,from=tools,source=/tools,target=/tools <<'END'
-set -eu
-python -m venv --without-pip /venv
-pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /lock.txt
-/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file /sbom.cdx.json /venv
-mv /venv/lib/python*/site-packages /sources
-END
+    pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: --target /sources -r /lock.txt
 COPY node_protocol /sources/node_protocol
 COPY node_agent /sources/node_agent
 
+FROM base AS node-compiled
+ARG SOURCE_DATE_EPOCH=0
+ARG EXCHANGES="binance coinbase cryptocom kraken okx"
+RUN --mount=type=bind,source=build,target=/build \
+    --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
+    --mount=type=bind,from=tools,source=/tools,target=/tools \
+    --mount=type=bind,from=node-sources,source=/sources,target=/sources \
+    /build/compile_image node $(printf -- '--keep=ccxt/a*/%s.py ' $EXCHANGES)
+
 FROM base AS control-plane-sources
 RUN --mount=type=bind,source=build/requirements/control-plane.txt,target=/lock.txt \
-    --mount=type=bind,from=tools,source=/tools,target=/tools <<'END'
-set -eu
-python -m venv --without-pip /venv
-pip --python /venv/bin/python install --quiet --no-cache-dir --no-deps --require-hashes --only-binary :all: -r /lock.txt
-/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file /sbom.cdx.json /venv
-mv /venv/lib/python*/site-packages /sources
-END
+    pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: --target /sources -r /lock.txt
 COPY node_protocol /sources/node_protocol
 COPY verifier /sources/verifier
 COPY control_plane /sources/control_plane
 
-FROM base AS node-compiled
-ARG SOURCE_DATE_EPOCH=0
-ARG EXCHANGES="binance coinbase cryptocom kraken okx polymarket"
-RUN --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
-    --mount=type=bind,from=node-sources,source=/sources,target=/sources \
-    --mount=type=bind,from=node-sources,source=/sbom.cdx.json,target=/sbom.cdx.json <<'END'
-set -eu
-own=/out/opt/trading-node
-mkdir -p "$own"
-python /compile_bytecode.py /sources "$own/lib" --manifest "$own/manifest.sha256" \
-  --optimize-for node_protocol=2 --optimize-for node_agent=2 \
-  --entry node-agent=node_agent.cli:main --launchers "$own/bin" --python /usr/local/bin/python --runs-at /opt/trading-node/lib
-cp /sbom.cdx.json "$own/"
-install -d -m 700 -o 10001 -g 10001 /out/data
-find /out -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-END
-
 FROM base AS control-plane-compiled
 ARG SOURCE_DATE_EPOCH=0
-RUN --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
+RUN --mount=type=bind,source=build,target=/build \
+    --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
+    --mount=type=bind,from=tools,source=/tools,target=/tools \
     --mount=type=bind,from=control-plane-sources,source=/sources,target=/sources \
-    --mount=type=bind,from=control-plane-sources,source=/sbom.cdx.json,target=/sbom.cdx.json <<'END'
-set -eu
-own=/out/opt/trading-node
-mkdir -p "$own"
-python /compile_bytecode.py /sources "$own/lib" --manifest "$own/manifest.sha256" \
-  --optimize-for node_protocol=2 --optimize-for verifier=2 --optimize-for control_plane=2 \
-  --entry control-plane=control_plane.cli:main --launchers "$own/bin" --python /usr/local/bin/python --runs-at /opt/trading-node/lib
-cp /sbom.cdx.json "$own/"
-install -d -m 700 -o 10001 -g 10001 /out/data
-find /out -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-END
+    /build/compile_image control-plane
 
 # What `docker build --output` lays beside the images.
 FROM scratch AS node-papers
@@ -136,8 +108,7 @@ LABEL org.opencontainers.image.title="trading-node" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
-ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse \
-    NODE_DATA_DIR=/data NODE_VAULT__KEY_FILE=/run/secrets/vault_key
+ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse NODE_DATA_DIR=/data
 USER 10001:10001
 WORKDIR /data
 STOPSIGNAL SIGTERM

@@ -17,10 +17,14 @@ dev := .venv/dev-$(version)
 peer := .venv/peer-$(version)
 scan := .venv/scan-$(version)
 packages := node_protocol verifier node_agent control_plane
-checked := $(packages) tests benchmarks examples
+programs := build/verify_image build/measure_image
+checked := $(packages) tests benchmarks examples compile_bytecode.py $(programs)
+# What a build of an image is told: the time and the name of the commit, so that it gives the same bytes again.
+built := --build-arg SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct 2>/dev/null || echo 0) \
+  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) --provenance=false
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo 'PYTHON=python3.13 chooses another Python; ARGS="…" goes on to the command, as in make test ARGS="tests/node -k paper"'
 
 # Of its own and smaller: a newcomer's first command should not wait for the tests' tools.
@@ -40,6 +44,8 @@ check: develop ## format, lint, types, imports
 	$(dev)/bin/ruff check $(checked)
 	$(dev)/bin/mypy $(packages:%=-p %)
 	$(dev)/bin/mypy tests benchmarks examples
+	$(dev)/bin/mypy compile_bytecode.py
+	for each in $(programs); do $(dev)/bin/mypy "$$each"; done
 	$(dev)/bin/lint-imports
 
 format: develop ## put the sources into their form
@@ -57,6 +63,17 @@ footprint: develop ## how soon a node is ready and how large it is, beside ccxt 
 torture: develop ## kill nodes, RUNS=2000 times, and compare all books (SEED=1, JOBS=2, FAULT=none)
 	@$(dev)/bin/python -m tests.torture --runs $(RUNS) --seed $(SEED) --jobs $(JOBS) --fault $(FAULT)
 
+image: ## build the images of the node and of the control plane, and lay their SBOMs into dist/
+	for each in node control-plane; do \
+	  docker build $(built) --target "$$each" --tag "trading-node/$$each:local" . && \
+	  docker build $(built) --target "$$each-papers" --output dist . || exit 1; \
+	done
+
+image-check: image ## open the images and show what they hold; print size, time to healthy, memory
+	build/verify_image trading-node/control-plane:local
+	build/verify_image trading-node/node:local
+	build/measure_image trading-node/node:local
+
 up: ## start the site of build/compose.yaml: Caddy, control planes, databases (SITE=localhost, HTTPS_PORT=443, HTTP_PORT=80)
 	@scripts/up
 
@@ -69,4 +86,4 @@ clean: ## take away what the other commands made
 develop:
 	@scripts/venv $(PYTHON) dev $(dev)
 
-.PHONY: help demo test check format bench footprint torture up down clean develop
+.PHONY: help demo test check format bench footprint torture image image-check up down clean develop

@@ -12,13 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from control_plane import http_io, schema
+from control_plane import http_io
 from control_plane.channel import Channel
-from control_plane.database import Database
 from node_protocol import refusals
 from node_protocol.messages import SaltAnswer, encode
 from node_protocol.refusals import Code
-from verifier import Answer, SignedRequest
+from verifier import Answer, SignedRequest, StoreUnavailable
 
 _SALT_SECONDS = 3600
 
@@ -47,8 +46,8 @@ class SignedRoute:
         await http_io.send(answer, send)
 
 
-def create_app(database: Database, channel: Channel, salt: SaltAnswer) -> FastAPI:
-    """The application around an open database of the current form."""
+def create_app(channel: Channel, salt: SaltAnswer) -> FastAPI:
+    """The application around a channel whose database is of the current form."""
     app = FastAPI(title="control-plane", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     @app.get("/healthz")
@@ -58,9 +57,11 @@ def create_app(database: Database, channel: Channel, salt: SaltAnswer) -> FastAP
     @app.get("/readyz")
     async def readyz() -> Response:
         try:
-            ready = await asyncio.to_thread(schema.is_current, database)
+            ready = await asyncio.to_thread(channel.is_ready)
         except SQLAlchemyError:
             ready = False
+        except StoreUnavailable as error:
+            return _response(http_io.problem(503, str(error)))
         if not ready:
             return _response(http_io.problem(503, "the database cannot be reached or is not of this version's form"))
         return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})

@@ -4,8 +4,8 @@
 `/v1/keys`    under a node's key, with a ticket that `sync` would take: the key's next version
 `/v1/sync`    under a node's key: events in, ticket and commands out; with nothing to bring, held up to 25 s
 
-Each refusal goes out as problem details, signed where the signature was good. A database that does not answer means
-`unavailable`, never acceptance.
+Each refusal goes out as problem details, signed where the signature was good. A database or a Redis that does not
+answer means `unavailable`, never acceptance.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive
 
-from control_plane import commands, enrolment, http_io, ingest, node_keys, registry
+from control_plane import commands, enrolment, http_io, ingest, node_keys, registry, schema
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.master_key import SealBroken, Sealer
@@ -43,7 +43,11 @@ from verifier import (
     Verified,
     would_take,
 )
-from verifier.stores import SqlStore
+from verifier.stores import SplitStore, SqlStore, Store
+
+if TYPE_CHECKING:
+    from control_plane.bell import Bell
+    from verifier.stores import RedisStore
 
 _TOLD_OF_PLACE: Final = {
     Place.DRIFT: ("fingerprint_drift", "machine_part_changed"),
@@ -69,14 +73,19 @@ class Channel:
         scheme: Scheme,
         clock: Clock,
         max_nodes_per_machine: int = 1,
+        nonces: RedisStore | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._salt = salt
         self._clock = clock
         self._policy = Policy(max_nodes_per_machine=max_nodes_per_machine)
-        self._store = SqlStore(database.writer)
-        self._watch = commands.Watch(database)
+        # Node states are the database's in any case: enrolment writes them in its transaction.
+        states = SqlStore(database.writer)
+        self._store: Store = states if nonces is None else SplitStore(nonces, states)
+        self._nonces = nonces
+        self._watch = commands.Watch(database, bell)
         self._verifiers = {
             find: AsyncVerifier(
                 keys=find,
@@ -91,6 +100,12 @@ class Channel:
         }
         self._nodes = self._verifiers[self._find_node_key]
         self._tokens = self._verifiers[self._find_token]
+
+    def is_ready(self) -> bool:
+        """Whether requests can be judged. Raises SQLAlchemyError and StoreUnavailable where nobody answers."""
+        if self._nonces is not None:
+            self._nonces.ping()
+        return schema.is_current(self._database)
 
     def stop(self) -> None:
         """Lets held requests answer now, and holds no more."""
@@ -173,7 +188,7 @@ class Channel:
             if decision is not None:
                 evidence["suspends"] = decision.suspends
             await self._alert(node_id, refused.code, refused.reason, evidence)
-            self._watch.wake(node_id)
+            await self._watch.call(node_id)
         answer = self._nodes.refuse(refused)
         if refused.code is Code.UNAVAILABLE:
             answer.headers.append(("retry-after", "5"))

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,10 +21,15 @@ from node_protocol import strict_json
 from node_protocol.encoding import b64url_encode
 from node_protocol.messages import Command, CommandData
 
+if TYPE_CHECKING:
+    from control_plane.bell import Bell
+
 DEFAULT_LIFETIME: Final = timedelta(seconds=60)
 MOST_AT_ONCE: Final = 100
 """Commands that one answer brings; the rest come with the next ones."""
-_POLL_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.1
+_SAFETY_SECONDS: Final = 2.0
+"""Where a bell says what is new, and one look is for what it did not say."""
 
 
 def issue(
@@ -35,8 +40,12 @@ def issue(
     command_type: str,
     data: CommandData,
     lifetime: timedelta = DEFAULT_LIFETIME,
+    bell: Bell | None = None,
 ) -> Command:
-    """A new command, durable. Raises UnknownNode, and NotActive for a node that will not come for it."""
+    """A new command, durable, for which the bell calls the node's held requests.
+
+    Raises UnknownNode, and NotActive for a node that will not come for it.
+    """
     registry.require_active(database, node_id)
     command = Command(
         id=f"cmd_{b64url_encode(secrets.token_bytes(16))}",
@@ -56,6 +65,8 @@ def issue(
                 data=strict_json.dumps(command.data).decode(),
             )
         )
+    if bell is not None:
+        bell.ring(node_id)
     return command
 
 
@@ -101,11 +112,14 @@ def of_node(connection: Connection, node_id: str) -> Sequence[Row[Any]]:
 class Watch:
     """Tells held requests that a command was issued, by whatever process.
 
-    One look at the database every 100 ms serves them all, and only while there are any.
+    One look at the database every 100 ms serves them all, and only while there are any. With a bell that all processes
+    hear, it takes one look every two seconds.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bell: Bell | None = None) -> None:
         self._database = database
+        self._bell = bell
+        self._listening: asyncio.Task[None] | None = None
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._seen = 0
         self._looking: asyncio.Task[None] | None = None
@@ -119,6 +133,8 @@ class Watch:
         self._waiting.setdefault(node_id, set()).add(woken)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
+        if self._bell is not None and self._listening is None:
+            self._listening = asyncio.create_task(self._bell.listen(self._heard))
         try:
             yield woken
         finally:
@@ -126,8 +142,14 @@ class Watch:
             if not self._waiting[node_id]:
                 del self._waiting[node_id]
 
+    async def call(self, node_id: str) -> None:
+        """Has the node's held requests look again, in whatever process they are held."""
+        self.wake(node_id)
+        if self._bell is not None:
+            await asyncio.to_thread(self._bell.ring, node_id)
+
     def wake(self, node_id: str) -> None:
-        """Has the node's held requests look again."""
+        """Has the node's requests that are held here look again."""
         for woken in self._waiting.get(node_id, ()):
             woken.set()
 
@@ -135,6 +157,14 @@ class Watch:
         """Wakes everybody; from now on nobody is to wait."""
         self.closed = True
         self._wake_all()
+        if self._listening is not None:
+            self._listening.cancel()
+
+    def _heard(self, node_id: str | None) -> None:
+        if node_id is None:
+            self._wake_all()
+        else:
+            self.wake(node_id)
 
     def _wake_all(self) -> None:
         for node_id in self._waiting:
@@ -152,7 +182,7 @@ class Watch:
                 for node_id, number in newer:
                     self._seen = max(self._seen, number)
                     self.wake(node_id)
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(_LOOK_SECONDS if self._bell is None else _SAFETY_SECONDS)
         finally:
             self._looking = None
 

@@ -1,4 +1,4 @@
-"""The server's tables and the one way to reach them: SQLite, each commit on the disk before it counts."""
+"""The server's tables and the one way to reach them: SQLite or PostgreSQL, each commit on the disk before it counts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
     Engine,
@@ -26,12 +26,27 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
+from control_plane.location import Location
 from node_protocol.encoding import parse_time
 
-FILE_NAME: Final = "control_plane.sqlite3"
 _BUSY_MILLISECONDS: Final = 10_000
+"""How long a writer waits for the one before it, and PostgreSQL works on one statement."""
+_POSTGRESQL: Final = {
+    "connect_timeout": 5,
+    # A connection whose other end has gone without a word is given up by then; a process that stands still with the
+    # writers' lock in its hand loses it.
+    "keepalives_idle": 10,
+    "tcp_user_timeout": 10_000,
+    "options": f"-c statement_timeout={_BUSY_MILLISECONDS} -c idle_in_transaction_session_timeout=30000",
+}
+_WRITERS_LOCK: Final = 0x7472_6164_696E_6701
+"""The advisory lock of PostgreSQL that whoever writes here holds, to its transaction's end."""
 _WRITES: Final = "control_plane_writes"
+
+Number: Final = BigInteger().with_variant(Integer, "sqlite")
+"""A number of 64 bits, which SQLite counts up only when it is called INTEGER."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -39,6 +54,10 @@ class UtcTime(TypeDecorator[datetime]):
 
     impl = String(27)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Compared by its bytes everywhere: a database's own collation need not."""
+        return String(27, collation="C") if dialect.name == "postgresql" else String(27)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
         """The text of an aware time."""
@@ -51,6 +70,25 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         """The time of a text."""
         return None if value is None else parse_time(value)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text of strangers. PostgreSQL stores no NUL: there it stands as `\\0`, and a backslash as two."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as it is stored."""
+        if value is None or dialect.name != "postgresql":
+            return value
+        return value.replace("\\", "\\\\").replace("\0", "\\0")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as it came."""
+        if value is None or dialect.name != "postgresql":
+            return value
+        return "\\".join(part.replace("\\0", "\0") for part in value.split("\\\\"))
 
 
 metadata = MetaData(
@@ -77,15 +115,15 @@ nodes = Table(
     "nodes",
     metadata,
     Column("node_id", String(22), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("agent_version", Text, nullable=False),
-    Column("platform", Text, nullable=False),
+    Column("name", AnyText, nullable=False),
+    Column("agent_version", AnyText, nullable=False),
+    Column("platform", AnyText, nullable=False),
     Column("enrolled_at", UtcTime, nullable=False),
     Column("replaces", ForeignKey("nodes.node_id")),
     Column("revoked_at", UtcTime),
     Column("first_sync_at", UtcTime),
     Column("last_sync_at", UtcTime),
-    Column("last_seq", Integer, nullable=False, server_default="0"),
+    Column("last_seq", Number, nullable=False, server_default="0"),
     Column("status", Text),
 )
 """`last_seq` is the last event that is stored. Whether a node is suspended, the verifier's own table says."""
@@ -123,7 +161,7 @@ events = Table(
     "events",
     metadata,
     Column("node_id", ForeignKey("nodes.node_id"), primary_key=True),
-    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Number, primary_key=True, autoincrement=False),
     Column("id", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("type", Text, nullable=False),
@@ -134,7 +172,7 @@ events = Table(
 commands = Table(
     "commands",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Number, primary_key=True, autoincrement=True),
     Column("command_id", String(68), nullable=False, unique=True),
     Column("node_id", ForeignKey("nodes.node_id"), nullable=False),
     Column("issued_at", UtcTime, nullable=False),
@@ -150,7 +188,7 @@ commands = Table(
 alerts = Table(
     "alerts",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Number, primary_key=True, autoincrement=True),
     Column("node_id", ForeignKey("nodes.node_id"), nullable=False, index=True),
     Column("at", UtcTime, nullable=False),
     Column("code", Text, nullable=False),
@@ -165,15 +203,20 @@ class NoDatabase(Exception):
 
 @dataclass(frozen=True)
 class Database:
-    """One engine, seen twice: transactions that only read, and transactions that hold the write lock from the start."""
+    """One engine, seen three times: as it is, for transactions that only read, and for those that write alone.
+
+    On SQLite a transaction that writes holds the write lock from its beginning. On PostgreSQL it holds a lock that all
+    of them take; single statements that compare and set, as `verifier.stores.SqlStore` makes them, take none.
+    """
 
     engine: Engine
+    reader: Engine
     writer: Engine
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state and changes nothing."""
-        with self.engine.connect() as connection, connection.begin():
+        with self.reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -187,22 +230,28 @@ class Database:
         self.engine.dispose()
 
 
-def path_in(data_dir: Path) -> Path:
-    """Where the database of a data directory is."""
-    return data_dir / FILE_NAME
+def open_database(where: Location, *, create: bool = False) -> Database:
+    """The database of a place; PostgreSQL is not asked yet. Raises NoDatabase for a data directory that holds none.
 
-
-def open_database(data_dir: Path, *, create: bool = False) -> Database:
-    """The database of a data directory. Raises NoDatabase when there is none and none is to be made."""
-    path = path_in(data_dir)
+    With `create` SQLite's is made; PostgreSQL's is its administrator's to make.
+    """
+    # As many as a process has threads, and one more: who writes may have to read beside it.
+    pool = {"pool_size": 16, "max_overflow": 32}
+    if (path := where.file) is None:
+        # What the URL itself says about the connection counts.
+        settings = {name: value for name, value in _POSTGRESQL.items() if name not in where.url.query}
+        engine = create_engine(where.url, **pool, pool_pre_ping=True, connect_args=settings)
+        event.listen(engine, "begin", _on_postgresql_begin)
+        reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return Database(engine, reader, engine.execution_options(**{_WRITES: True}))
     if create:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     elif not path.is_file():
-        raise NoDatabase(f"there is no database in {data_dir}")
-    engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=32)
+        raise NoDatabase(f"there is no database {where.name}")
+    engine = create_engine(where.url, **pool)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    return Database(engine, engine.execution_options(**{_WRITES: True}))
+    return Database(engine, engine, engine.execution_options(**{_WRITES: True}))
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
@@ -220,3 +269,10 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 def _on_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _on_postgresql_begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    # READ COMMITTED, its default, is what writers need: each statement after this one sees what the one before left.
+    if options.get(_WRITES, False) and options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")

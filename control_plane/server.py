@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Final
 
 import structlog
-from fastapi import FastAPI
 from uvicorn import Config, Server
 
 from control_plane.http_io import problem
+from verifier.integrations.asgi_io import App
 from verifier.integrations.uvicorn import RawTarget
 
 _MOST_HEAD: Final = 256 * 1024
@@ -105,7 +105,7 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def make_server(app: FastAPI, *, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> Server:
+def make_server(app: App, *, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> Server:
     """A server for `app`; `run(sockets=[…])` serves until SIGTERM or SIGINT, or until `should_exit` is set.
 
     `on_ready` is called once it listens, `on_stop` when it is to stop: whoever holds requests lets them go then.

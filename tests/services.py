@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -172,6 +173,13 @@ class PostgresServer(Server):
     @property
     def url(self) -> str:
         return self.url_at(self.port)
+
+    def new_database(self) -> str:
+        """The URL of an empty database, as people write it."""
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql://verifier@127.0.0.1:{self.port}/{name}"
 
     def url_at(self, port: int) -> str:
         """Its database behind a relay at another port."""

@@ -10,11 +10,12 @@ from typing import Final
 
 import click
 
-from control_plane.cli.errors import Exit, as_cli_error, let_go_of_stdout
+from control_plane.cli.errors import CliError, Exit, as_cli_error, let_go_of_stdout
 from node_protocol.version import __version__
 
 _COMMANDS: Final = {
     "events": "Read what nodes have reported.",
+    "health": "Tell whether a server is ready.",
     "keys": "Make master keys.",
     "migrate": "Bring the database to this version's form.",
     "nodes": "See the nodes, and tell them what to do.",
@@ -22,6 +23,9 @@ _COMMANDS: Final = {
     "serve": "Serve nodes until SIGTERM.",
     "token": "Make enrolment tokens.",
 }
+
+_ROOT: Final = "TRADING_NODE_ROOT"
+"""The variable by which an image says whether its programs may run as root: `refuse`, or anything else."""
 
 
 class _Lazy(click.Group):
@@ -39,10 +43,25 @@ class _Lazy(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The reference server of trading nodes: enrols them, verifies what they report, and hands out commands.",
+)
 @click.version_option(__version__, prog_name="control-plane")
 def commands() -> None:
-    """The reference server of trading nodes: enrols them, verifies what they report, and hands out commands."""
+    pass
+
+
+def _see_that_it_may_be_root() -> None:
+    """In an image, whose environment says `refuse`, root is a mistake: what it writes, nobody else opens."""
+    if os.environ.get(_ROOT) == "refuse" and os.geteuid() == 0:
+        raise CliError(
+            "it does not run as root here",
+            "leave --user out: the image has a user of its own",
+            f"where root is you, as in rootless Docker: --user 0 -e {_ROOT}=allow",
+            exit_code=Exit.USAGE,
+        )
 
 
 def main() -> None:
@@ -54,6 +73,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        _see_that_it_may_be_root()
         code = commands(prog_name="control-plane", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         code = Exit.INTERRUPTED

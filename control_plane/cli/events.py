@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import click
 from sqlalchemy import Row
 
 from control_plane import ingest, registry
-from control_plane.cli.support import data_dir_option, json_option, node_option, opened, plain, print_json
+from control_plane.cli.support import database_option, json_option, node_option, opened, plain, print_json
+from control_plane.location import Location
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
 
@@ -20,23 +20,22 @@ _LAST_SEQ: Final = 10**15 - 1
 _POLL_SECONDS: Final = 0.2
 
 
-@click.group("events")
+@click.group("events", help="Read what nodes have reported.")
 def command() -> None:
-    """Read what nodes have reported."""
+    pass
 
 
-@command.command("tail")
-@data_dir_option
+@command.command("tail", help="Print a node's events in order, a line each.")
+@database_option
 @node_option
 @click.option(
     "--from-seq", type=click.IntRange(1, _LAST_SEQ), default=1, show_default="1", help="The number of the first event."
 )
 @click.option("--follow", is_flag=True, help="Go on with what comes, until interrupted.")
 @json_option
-def tail(data_dir: Path, node_id: str, from_seq: int, follow: bool, as_json: bool) -> None:
-    """Print a node's events in order, a line each."""
+def tail(where: Location, node_id: str, from_seq: int, follow: bool, as_json: bool) -> None:
     last = from_seq - 1
-    with opened(data_dir) as database:
+    with opened(where) as database:
         while True:
             with database.reading() as connection:
                 registry.require(connection, node_id)

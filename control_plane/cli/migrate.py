@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from control_plane import schema
-from control_plane.cli.support import data_dir_option, failures
+from control_plane.cli.support import database_option, failures
 from control_plane.database import open_database
+from control_plane.location import Location
 
 
-@click.command("migrate")
-@data_dir_option
-def command(data_dir: Path) -> None:
-    """Make the database, or bring it to this version's form. `serve` does it too."""
-    migrate(data_dir)
-    click.echo(f"the database in {data_dir} has form {schema.HEAD}")
+@click.command("migrate", help="Make the database, or bring it to this version's form. `serve` does it too.")
+@database_option
+def command(where: Location) -> None:
+    migrate(where)
+    click.echo(f"the database {where.name} has form {schema.HEAD}")
 
 
-def migrate(data_dir: Path) -> None:
-    """A database of this version's form in a data directory, made or brought there."""
-    with failures(data_dir):
-        database = open_database(data_dir, create=True)
+def migrate(where: Location) -> None:
+    """A database of this version's form, made or brought there."""
+    with failures(where):
+        database = open_database(where, create=True)
         try:
             schema.upgrade(database)
         finally:

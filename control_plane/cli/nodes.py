@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,25 +11,33 @@ from sqlalchemy import Row, select
 from control_plane import registry
 from control_plane.cli import places
 from control_plane.cli.issuing import expires_option, issue
-from control_plane.cli.support import data_dir_option, json_option, node_argument, opened, plain, print_json
+from control_plane.cli.support import (
+    database_option,
+    json_option,
+    node_argument,
+    opened,
+    plain,
+    print_json,
+    redis_option,
+)
 from control_plane.clock import utc_now
 from control_plane.database import Database, node_keys
+from control_plane.location import Location
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
 from verifier.stores import SqlStore
 
 
-@click.group("nodes")
+@click.group("nodes", help="See the nodes, and tell them what to do.")
 def command() -> None:
-    """See the nodes, and tell them what to do."""
+    pass
 
 
-@command.command("list")
-@data_dir_option
+@command.command("list", help="Print the nodes, the oldest first: a line each.")
+@database_option
 @json_option
-def list_nodes(data_dir: Path, as_json: bool) -> None:
-    """Print the nodes, the oldest first: a line each."""
-    with opened(data_dir) as database:
+def list_nodes(where: Location, as_json: bool) -> None:
+    with opened(where) as database:
         with database.reading() as connection:
             rows = registry.every(connection)
         found = [_facts(database, row) for row in rows]
@@ -42,17 +49,19 @@ def list_nodes(data_dir: Path, as_json: bool) -> None:
         click.echo(f"{node['node_id']}  {node['state']:9}  seq {node['last_seq']:<8}  seen {seen:24}  {node['name']}")
 
 
-@command.command("show")
-@data_dir_option
-@node_argument
-@json_option
-def show(data_dir: Path, node_id: str, as_json: bool) -> None:
-    """Print all that is known of one node: keys, status, alerts.
+@command.command(
+    "show",
+    help="""Print all that is known of one node: keys, status, alerts.
 
     `machine` is the fingerprint that it was seen with last; `may_move_to` and `next_ticket_until` are what
     `approve-move` and `accept-next` have allowed, and the node has not made use of yet.
-    """
-    with opened(data_dir) as database:
+    """,
+)
+@database_option
+@node_argument
+@json_option
+def show(where: Location, node_id: str, as_json: bool) -> None:
+    with opened(where) as database:
         with database.reading() as connection:
             row = registry.require(connection, node_id)
             versions = connection.execute(
@@ -89,12 +98,13 @@ def _tells(name: str, command_type: str, help_text: str) -> None:
     """Adds a subcommand that gives a node a command without data."""
 
     @command.command(name, help=help_text)
-    @data_dir_option
+    @database_option
     @node_argument
+    @redis_option
     @expires_option
     @json_option
-    def give(data_dir: Path, node_id: str, expires: timedelta, as_json: bool) -> None:
-        issue(data_dir, node_id, command_type, {}, lifetime=expires, as_json=as_json)
+    def give(where: Location, node_id: str, expires: timedelta, redis: str | None, as_json: bool) -> None:
+        issue(where, node_id, command_type, {}, lifetime=expires, redis=redis, as_json=as_json)
 
 
 _tells("pause", "trading.pause", "Tell a node to take no new risk; its owner may resume it too.")

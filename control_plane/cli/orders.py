@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,25 +11,29 @@ from sqlalchemy import Row
 from control_plane import commands, ingest, orders, registry
 from control_plane.cli.issuing import expires_option, issue
 from control_plane.cli.support import (
-    data_dir_option,
+    database_option,
     json_option,
     node_option,
     opened,
     plain,
     print_json,
+    redis_option,
 )
 from control_plane.clock import utc_now
+from control_plane.location import Location
 from node_protocol import strict_json
 from node_protocol.encoding import format_time
 
 
-@click.group("orders")
+@click.group("orders", help="Place and cancel orders at nodes, and see them.")
 def command() -> None:
-    """Place and cancel orders at nodes, and see them."""
+    pass
 
 
-@command.command("place")
-@data_dir_option
+@command.command(
+    "place", help="Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."
+)
+@database_option
 @node_option
 @click.option("--exchange", default="paper", show_default=True)
 @click.option("--symbol", required=True, help="BTC/USD, say.")
@@ -41,43 +44,54 @@ def command() -> None:
 @click.option("--stop-price", help="A decimal number; for stop orders.")
 @click.option("--time-in-force", type=click.Choice(["gtc", "ioc"]))
 @click.option("--reduce-only", is_flag=True, default=None, help="It may only make a position smaller.")
+@redis_option
 @expires_option
 @json_option
-def place(data_dir: Path, node_id: str, expires: timedelta, as_json: bool, order_type: str, **options: Any) -> None:
-    """Tell a node to place an order. Its owner's limits decide; `orders list` shows what became of it."""
+def place(
+    where: Location, node_id: str, expires: timedelta, redis: str | None, as_json: bool, order_type: str, **options: Any
+) -> None:
     data = {name: value for name, value in options.items() if value is not None} | {"type": order_type}
-    issue(data_dir, node_id, "order.place", data, lifetime=expires, as_json=as_json)
+    issue(where, node_id, "order.place", data, lifetime=expires, redis=redis, as_json=as_json)
 
 
-@command.command("cancel")
-@data_dir_option
+@command.command("cancel", help="Tell a node to cancel an order.")
+@database_option
 @node_option
 @click.option("--client-order-id", required=True, help="The order, as `orders list` shows it.")
+@redis_option
 @expires_option
 @json_option
-def cancel(data_dir: Path, node_id: str, client_order_id: str, expires: timedelta, as_json: bool) -> None:
-    """Tell a node to cancel an order."""
-    issue(data_dir, node_id, "order.cancel", {"client_order_id": client_order_id}, lifetime=expires, as_json=as_json)
+def cancel(
+    where: Location, node_id: str, client_order_id: str, expires: timedelta, redis: str | None, as_json: bool
+) -> None:
+    issue(
+        where,
+        node_id,
+        "order.cancel",
+        {"client_order_id": client_order_id},
+        lifetime=expires,
+        redis=redis,
+        as_json=as_json,
+    )
 
 
-@command.command("cancel-all")
-@data_dir_option
+@command.command("cancel-all", help="Tell a node to cancel all that is open.")
+@database_option
 @node_option
 @click.option("--symbol", help="Orders of this symbol alone.")
+@redis_option
 @expires_option
 @json_option
-def cancel_all(data_dir: Path, node_id: str, symbol: str | None, expires: timedelta, as_json: bool) -> None:
-    """Tell a node to cancel all that is open."""
+def cancel_all(
+    where: Location, node_id: str, symbol: str | None, expires: timedelta, redis: str | None, as_json: bool
+) -> None:
     data = {} if symbol is None else {"symbol": symbol}
-    issue(data_dir, node_id, "orders.cancel_all", data, lifetime=expires, as_json=as_json)
+    issue(where, node_id, "orders.cancel_all", data, lifetime=expires, redis=redis, as_json=as_json)
 
 
-@command.command("list")
-@data_dir_option
-@node_option
-@json_option
-def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
-    """Print a node's orders as its events tell them, and the commands that it was given.
+@command.command(
+    "list",
+    help="""Print a node's orders as its events tell them, and the commands that it was given.
 
     \b
     A command is
@@ -86,8 +100,13 @@ def list_orders(data_dir: Path, node_id: str, as_json: bool) -> None:
       done      when it was carried out;
       refused   when it was not, by the rule behind it;
       expired   when its time is over; with a rule behind it the node says so.
-    """
-    with opened(data_dir) as database, database.reading() as connection:
+    """,
+)
+@database_option
+@node_option
+@json_option
+def list_orders(where: Location, node_id: str, as_json: bool) -> None:
+    with opened(where) as database, database.reading() as connection:
         registry.require(connection, node_id)
         found = orders.project(ingest.order_events(connection, node_id))
         ends = orders.endings(ingest.refusal_events(connection, node_id))

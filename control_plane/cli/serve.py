@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
@@ -12,16 +11,20 @@ import structlog
 
 from control_plane import service
 from control_plane.cli.errors import CliError, Exit
-from control_plane.cli.support import AUTHORITY, data_dir_option, failures, sealer
+from control_plane.cli.support import AUTHORITY, database_option, failures, redis_option, sealer
+from control_plane.location import Location
+from control_plane.proxies import resolved
 from node_protocol.signatures import is_authority
 
 _MOST_NODES: Final = 1000
 """On one machine: beyond that it is no machine but a mistake."""
 
 
-@click.command("serve")
-@data_dir_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.command("serve", help="Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr.")
+@database_option
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on, or a name of this machine's."
+)
 @click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
     "--authority",
@@ -39,24 +42,47 @@ _MOST_NODES: Final = 1000
     show_envvar=True,
     help="Nodes that may live on one machine; more are refused as fingerprint_duplicate, and the operator is told.",
 )
+@redis_option
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    multiple=True,
+    metavar="HOST_OR_CIDR",
+    help="A proxy in front of this server: it says in X-Forwarded-For where a request comes from. A name is looked up "
+    "once, at the start.",
+)
 @click.option("--verbose", is_flag=True, help="Log each request that was accepted too.")
 def command(
-    data_dir: Path, host: str, port: int, authorities: tuple[str, ...], max_nodes_per_machine: int, verbose: bool
+    where: Location,
+    host: str,
+    port: int,
+    authorities: tuple[str, ...],
+    max_nodes_per_machine: int,
+    redis: str | None,
+    proxies: tuple[str, ...],
+    verbose: bool,
 ) -> None:
-    """Serve nodes until SIGTERM. Prints one line when it listens; logs to stderr."""
     seals = sealer()
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     if not authorities:
         _see_to_its_name(host)
-    with failures(data_dir):
+    try:
+        trusted = resolved(proxies)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        hint = "name a host that is up already, its address, or its network, such as 172.20.0.0/24"
+        raise CliError(f"no such proxy: {what}", hint, exit_code=Exit.USAGE) from None
+    with failures(where):
         try:
             ready = service.prepare(
-                data_dir,
+                where,
                 seals,
                 host=host,
                 port=port,
                 authorities=authorities,
                 max_nodes_per_machine=max_nodes_per_machine,
+                redis=redis,
+                trusted=trusted,
                 on_ready=_say,
             )
         except service.CannotListen as error:

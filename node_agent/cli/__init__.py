@@ -48,7 +48,10 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"node_agent.cli.{cmd_name}"), cmd_name)
+        try:
+            command: click.Command = getattr(import_module(f"node_agent.cli.{cmd_name}"), cmd_name)
+        except ModuleNotFoundError as error:  # an image has what a node needs, and not all that shows it
+            raise CliError(f"`{cmd_name}` is not in this installation: there is no {error.name} here") from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -102,7 +105,7 @@ def main() -> None:
 
 
 def _see_that_it_may_be_root() -> None:
-    """In an image, whose environment says `refuse`, root is a mistake: what it writes the node's own user cannot open."""
+    """In an image, whose environment says `refuse`, root is a mistake: its user cannot open what root has written."""
     if os.environ.get(_ROOT) == "refuse" and os.geteuid() == 0:
         raise CliError(
             "it does not run as root here",

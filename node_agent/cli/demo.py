@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -44,6 +45,11 @@ from node_agent.demo.screen import View, say
 def demo(seconds: float, quiet: bool, as_json: bool, keep: bool, svg: Path | None) -> None:
     if svg is not None and not svg.absolute().parent.is_dir():
         raise CliError(f"--svg: there is no directory {svg.parent}", exit_code=Exit.USAGE)
+    if find_spec("control_plane") is None:
+        raise CliError(
+            "it plays a server too, and there is none here",
+            "an image holds one program alone: `make demo` in a checkout plays both",
+        )
     directory = Path(tempfile.mkdtemp(prefix="trading-node-demo-"))
     console = Console(stderr=as_json, quiet=as_json)
     view = View(Reports())

@@ -207,7 +207,14 @@ def _make_vault(data_dir: Path, key_file: Path | None, passphrase: VaultKey | No
     if passphrase is not None and key_file is None:
         key = passphrase
     elif key_file is not None and not key_file.exists():
-        key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise VaultError(
+                f"there is no vault key {key_file}, and none can be made there: {why}",
+                "in a container: mount a file that holds one there, as docs/running.md has it",
+            ) from None
         key, made = VaultKey.generate_file(key_file), key_file
     elif key_file is not None:
         key = VaultKey.from_file(key_file)

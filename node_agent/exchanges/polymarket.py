@@ -37,7 +37,11 @@ def _misfit(parts: Mapping[str, str]) -> str | None:
 
     if parts["kind"] != _OWN:
         return None
-    own = str(exchange_class(_CCXT_CLASS).eth_get_address_from_private_key(parts["key"]))
+    try:
+        theirs = exchange_class(_CCXT_CLASS)
+    except ValueError as error:
+        return f"it cannot be tried: {error}"
+    own = str(theirs.eth_get_address_from_private_key(parts["key"]))
     if own.lower() == parts["wallet"].lower():
         return None
     return (

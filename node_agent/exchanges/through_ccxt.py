@@ -36,7 +36,8 @@ _LATER: Final = ("ccxt.static_dependencies.ethabi", "ccxt.static_dependencies.ke
 def connect(traits: Traits, opening: Opening) -> Line:
     """A line to an exchange, with its guard on. Nothing is sent yet. Must be called inside a running event loop.
 
-    Raises ValueError for a stand-in that is not on this machine, AllowlistError for an exchange without an allowlist.
+    Raises ValueError for a stand-in that is not on this machine, or an exchange that this ccxt does not have;
+    AllowlistError for one without an allowlist.
     """
     guard = Guard(allowlist.read(traits.name), origin=opening.url)
     settings = {
@@ -79,14 +80,20 @@ def _stay_quiet(_self: Any, wanted: object) -> None:
 
 
 def exchange_class(path: str) -> Any:
-    """ccxt's class of an exchange by module and name, such as `ccxt.async_support.kraken`; alone where that can be."""
+    """ccxt's class of an exchange by module and name, such as `ccxt.async_support.kraken`; alone where that can be.
+
+    Raises ValueError where this ccxt has no such exchange: an image has those that it was built with.
+    """
     if _PACKAGE in sys.modules:
         return _whole(path)
     try:
         return _alone(path)
-    except Exception:
+    except Exception as error:
         for module in [each for each in sys.modules if each == _PACKAGE or each.startswith(_PACKAGE + ".")]:
             del sys.modules[module]
+        name = path.rpartition(".")[2]
+        if isinstance(error, ModuleNotFoundError) and str(error.name).endswith(f".{name}"):
+            raise ValueError(f"the ccxt that is installed here has no {name}") from None
         return _whole(path)
 
 

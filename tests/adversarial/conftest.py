@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from control_plane.location import in_folder
 from tests.adversarial.hostile import Case
 from tests.adversarial.line import Served
 from tests.control_plane.support import ServerProcess, frozen_server
@@ -24,7 +25,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="package")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The same server at a time that stands still, for what is right at the edge of the window."""
-    with frozen_server(tmp_path_factory.mktemp("hostile") / "frozen") as served:
+    with frozen_server(in_folder(tmp_path_factory.mktemp("hostile") / "frozen")) as served:
         yield Served(served, f"{served.address[0]}:{served.address[1]}", served.clock.seconds)
 
 

@@ -51,7 +51,7 @@ class Served:
         """A new token, without the second that the command takes."""
         if isinstance(self.process, FrozenServer):
             return self.process.token()
-        with contextlib.closing(open_database(self.process.data_dir)) as database:
+        with contextlib.closing(open_database(self.process.location)) as database:
             return format_token(tokens.create(database, support.sealer(), datetime.now(UTC))[0])
 
     def enrolment(self) -> Enrolment:

@@ -20,8 +20,11 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import text
+
 from control_plane import tokens
 from control_plane.database import open_database
+from control_plane.location import Location, in_folder
 from control_plane.master_key import Sealer, parse
 from control_plane.service import prepare
 from node_protocol import signatures
@@ -33,7 +36,12 @@ from node_protocol.signatures import TAG_ENROLL, TAG_NODE, nonce_from
 
 MASTER_KEY = b64url_encode(bytes.fromhex("5f3a91c07be2d84466aa1f0c93d7e825b10d4f6e7c8892a3e0f1572b6cd93e48"))
 DEADLINE = 30.0
-ENVIRONMENT = {**os.environ, "CONTROL_PLANE_MASTER_KEY": MASTER_KEY, "PYTHONUNBUFFERED": "1"}
+_PLACES = ("DATABASE_", "REDIS_")
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(_PLACES)},
+    "CONTROL_PLANE_MASTER_KEY": MASTER_KEY,
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 def machine() -> dict[str, str]:
@@ -82,13 +90,15 @@ class ServerProcess:
     data_dir: Path
     arguments: Sequence[str] = ()
     port: int = 0
+    where: Location | None = None
+    program: Sequence[str] = ("-m", "control_plane")
     process: subprocess.Popen[str] = field(init=False)
 
     def start(self) -> Self:
         """Starts it, and returns once it listens; at the same port as before, if it ran before."""
-        command = ["serve", "--data-dir", str(self.data_dir), "--port", str(self.port), *self.arguments]
+        command = ["serve", *self.database, "--port", str(self.port), *self.arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "control_plane", *command],
+            [sys.executable, *self.program, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -119,8 +129,24 @@ class ServerProcess:
 
     def token(self, *options: object) -> str:
         """A new enrolment token."""
-        text: str = json_of("token", "create", "--data-dir", self.data_dir, *options)["token"]
+        text: str = json_of("token", "create", *self.database, *options)["token"]
         return text
+
+    @property
+    def location(self) -> Location:
+        """Where its database is: in its data directory, unless told."""
+        return self.where or in_folder(self.data_dir)
+
+    @property
+    def database(self) -> list[str]:
+        """The option by which a command finds its database."""
+        return self.location.option.split()
+
+    def execute(self, statement: str, **values: str) -> int:
+        """Does something to its database behind its back; how many rows that was about, or what it counted."""
+        with contextlib.closing(open_database(self.location)) as database, database.writing() as connection:
+            done = connection.execute(text(statement), values)
+            return int(done.scalar_one()) if done.returns_rows else done.rowcount
 
 
 class FrozenClock:
@@ -142,13 +168,13 @@ class FrozenClock:
 class FrozenServer:
     """A server, and its clock."""
 
-    data_dir: Path
+    where: Location
     address: tuple[str, int]
     clock: FrozenClock
 
     def token(self) -> str:
         """A new enrolment token, good for an hour of the frozen clock."""
-        with contextlib.closing(open_database(self.data_dir)) as database:
+        with contextlib.closing(open_database(self.where)) as database:
             return format_token(tokens.create(database, sealer(), self.clock())[0])
 
     def node(self) -> Node:
@@ -158,15 +184,17 @@ class FrozenServer:
 
 
 @contextlib.contextmanager
-def frozen_server(data_dir: Path) -> Iterator[FrozenServer]:
+def frozen_server(where: Location, redis: str | None = None) -> Iterator[FrozenServer]:
     """The real server, in a thread, at a time that stands still."""
     clock, ready = FrozenClock(), threading.Event()
-    service = prepare(data_dir, sealer(), host="127.0.0.1", port=0, clock=clock, on_ready=lambda _url: ready.set())
+    service = prepare(
+        where, sealer(), host="127.0.0.1", port=0, redis=redis, clock=clock, on_ready=lambda _url: ready.set()
+    )
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
         assert ready.wait(DEADLINE)
-        yield FrozenServer(data_dir, ("127.0.0.1", service.socket.getsockname()[1]), clock)
+        yield FrozenServer(where, ("127.0.0.1", service.socket.getsockname()[1]), clock)
     finally:
         service.server.should_exit = True
         thread.join(DEADLINE)

@@ -16,6 +16,7 @@ from control_plane.app import SignedRoute, create_app
 from control_plane.channel import Channel
 from control_plane.clock import utc_now
 from control_plane.database import open_database
+from control_plane.location import Location
 from tests.control_plane.support import (
     DEADLINE,
     Enrolment,
@@ -36,13 +37,13 @@ class BrokenChannel(Channel):
         raise RuntimeError("the password is swordfish")
 
 
-def ask(data_dir: Path, kind: type[Channel], path: str, *, raw_target: bool, method: str = "POST") -> httpx.Response:
+def ask(where: Location, kind: type[Channel], path: str, *, raw_target: bool, method: str = "POST") -> httpx.Response:
     """One request to an application on a database of its own."""
-    database = open_database(data_dir, create=True)
+    database = open_database(where, create=True)
     schema.upgrade(database)
     salt = deployment.ensure(database, sealer(), utc_now())
     channel = kind(database, sealer(), salt, authorities=["test"], scheme="http", clock=utc_now)
-    app = create_app(database, channel, salt)
+    app = create_app(channel, salt)
 
     async def with_target(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         await app({**scope, "extensions": {http_io.RAW_TARGET: path} if raw_target else {}}, receive, send)
@@ -58,20 +59,20 @@ def ask(data_dir: Path, kind: type[Channel], path: str, *, raw_target: bool, met
         database.close()
 
 
-def test_a_fault_of_ours_is_told_without_what_it_was(tmp_path: Path) -> None:
-    response = ask(tmp_path, BrokenChannel, "/v1/sync", raw_target=True)
+def test_a_fault_of_ours_is_told_without_what_it_was(where: Location) -> None:
+    response = ask(where, BrokenChannel, "/v1/sync", raw_target=True)
     assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
     assert response.json() == {"type": "about:blank", "title": "Internal Server Error", "status": 500}
 
 
-def test_without_the_raw_target_nothing_is_accepted(tmp_path: Path) -> None:
-    response = ask(tmp_path, Channel, "/v1/sync", raw_target=False)
+def test_without_the_raw_target_nothing_is_accepted(where: Location) -> None:
+    response = ask(where, Channel, "/v1/sync", raw_target=False)
     assert (response.status_code, response.json()["code"]) == (503, "unavailable")
 
 
-def test_a_database_of_another_form_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_of_another_form_is_not_ready(where: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "HEAD", "9999")
-    response = ask(tmp_path, Channel, "/readyz", raw_target=True, method="GET")
+    response = ask(where, Channel, "/readyz", raw_target=True, method="GET")
     assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
 
 
@@ -113,7 +114,7 @@ def test_a_held_sync_says_unavailable_when_the_database_goes_and_the_server_stay
     node = frozen.node()
     line, headers = node.hold(25, created=frozen.clock.seconds)
     with line:
-        database = open_database(frozen.data_dir)
+        database = open_database(frozen.where)
         with database.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE commands RENAME TO elsewhere")
         reply = node.signer.judged(read_reply(line), headers)
@@ -128,7 +129,7 @@ def test_a_held_sync_ends_when_its_client_goes_away(frozen: FrozenServer) -> Non
     node = frozen.node()
     body = json.dumps(node.message(wait=25)).encode()
     headers = node.signer.sign("/v1/sync", body, created=frozen.clock.seconds)
-    database = open_database(frozen.data_dir)
+    database = open_database(frozen.where)
     salt = deployment.ensure(database, sealer(), utc_now())
     authority = f"{frozen.address[0]}:{frozen.address[1]}"
     channel = Channel(database, sealer(), salt, authorities=[authority], scheme="http", clock=frozen.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import select
 import shlex
@@ -15,10 +16,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
-from control_plane import database
+from control_plane import cli, database
 from control_plane.cli.errors import CliError
 from control_plane.cli.migrate import migrate
+from control_plane.location import Location, in_folder
 from control_plane.master_key import generate
 from tests.control_plane.support import (
     DEADLINE,
@@ -72,9 +75,7 @@ def test_a_master_key_s_hints_are_about_where_it_comes_from(tmp_path: Path) -> N
 def test_another_master_key_is_told_from_the_right_one(server: ServerProcess) -> None:
     environ = ENVIRONMENT | {"CONTROL_PLANE_MASTER_KEY": generate()}
     for arguments in (["serve", "--port", "0"], ["token", "create"]):
-        assert "the master key is not the one of" in fails(
-            2, *arguments, "--data-dir", server.data_dir, environ=environ
-        )
+        assert "the master key is not the one of" in fails(2, *arguments, *server.database, environ=environ)
 
 
 def test_a_generated_key_serves(tmp_path: Path) -> None:
@@ -92,10 +93,10 @@ def test_a_bad_authority_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_a_token_is_shown_with_its_end(server: ServerProcess) -> None:
-    told = json_of("token", "create", "--data-dir", server.data_dir, "--expires", "90s")
+    told = json_of("token", "create", *server.database, "--expires", "90s")
     assert re.fullmatch(r"nt_[a-z2-7]{16}_[A-Za-z0-9_-]{43}", told["token"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["expires_at"])
-    assert "no node" in fails(1, "token", "create", "--data-dir", server.data_dir, "--replaces", UNKNOWN)
+    assert "no node" in fails(1, "token", "create", *server.database, "--replaces", UNKNOWN)
 
 
 def test_wrong_usage_is_told_in_our_form(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_data_directory_without_a_database_is_told_with_what_makes_one(tmp_pat
 
 def test_an_event_s_number_ends_where_those_of_the_wire_do(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    tail = ("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--from-seq")
+    tail = ("events", "tail", *server.database, "--node", node.node_id, "--from-seq")
     assert control_plane(*tail, 10**15 - 1).returncode == 0
     for beyond in (10**15, 10**23 - 1, 0):
         assert "--from-seq" in fails(2, *tail, beyond)
@@ -123,14 +124,14 @@ def test_output_that_cannot_be_written_is_told_in_one_line(server: ServerProcess
     node.sync(events=[event(1)])
     # As at a terminal, Python keeps what it could not write, and tries again at its end.
     environ = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
-    where = ("--data-dir", server.data_dir)
+    where = server.database
     for arguments in (
         ["nodes", "list", *where, "--json"],
         ["orders", "list", *where, "--node", node.node_id, "--json"],
         ["events", "tail", *where, "--node", node.node_id],
         ["token", "create", *where],
         ["keys", "generate"],
-        ["serve", "--data-dir", server.data_dir, "--port", 0],
+        ["serve", *server.database, "--port", 0],
         ["--help"],
     ):
         told = fails(1, *arguments, environ=environ, redirected=">/dev/full")
@@ -139,26 +140,23 @@ def test_output_that_cannot_be_written_is_told_in_one_line(server: ServerProcess
 
 def test_what_is_shown_once_is_not_made_when_nobody_would_see_it(server: ServerProcess, tmp_path: Path) -> None:
     for arguments in (
-        ["token", "create", "--data-dir", server.data_dir, "--json"],
+        ["token", "create", *server.database, "--json"],
         ["token", "create", "--data-dir", tmp_path / "other"],
         ["keys", "generate"],
     ):
         told = fails(1, *arguments, redirected=">&-")
         assert told == "control-plane: error: cannot write the output: stdout is closed\n"
     assert not (tmp_path / "other").exists()
-    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection:
-        assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (0,)
+    assert server.execute("SELECT count(*) FROM tokens") == 0
 
 
 def test_a_node_that_takes_no_commands_is_told_with_what_helps(server: ServerProcess) -> None:
     suspended, revoked = (enrolled(server.address, server.token()) for _ in range(2))
     assert suspended.copy(ticket="7." + "A" * 22).sync().status == 409
     # No command revokes without a replacement as yet.
-    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection, connection:
-        connection.execute(
-            "UPDATE nodes SET revoked_at = '2026-11-24T09:00:00.000000Z' WHERE node_id = ?", (revoked.node_id,)
-        )
-    pause = ("nodes", "pause", "--data-dir", server.data_dir)
+    revoke = "UPDATE nodes SET revoked_at = '2026-11-24T09:00:00.000000Z' WHERE node_id = :node_id"
+    server.execute(revoke, node_id=revoked.node_id)
+    pause = ("nodes", "pause", *server.database)
     for node, state in ((suspended, "suspended"), (revoked, "revoked")):
         told = fails(1, *pause, node.node_id)
         assert f"{node.node_id} is {state}" in told
@@ -185,12 +183,10 @@ def test_a_token_can_be_made_before_the_server_first_serves(tmp_path: Path) -> N
 
 def test_a_node_is_named_by_an_argument_or_by_the_option_that_other_commands_have(server: ServerProcess) -> None:
     node_id = enrolled(server.address, server.token()).node_id
-    shown = [
-        json_of("nodes", "show", "--data-dir", server.data_dir, *name) for name in ([node_id], ["--node", node_id])
-    ]
+    shown = [json_of("nodes", "show", *server.database, *name) for name in ([node_id], ["--node", node_id])]
     assert shown[0] == shown[1]
     for name in ([], [node_id, "--node", node_id]):
-        assert "name one node" in fails(2, "nodes", "show", "--data-dir", server.data_dir, *name)
+        assert "name one node" in fails(2, "nodes", "show", *server.database, *name)
 
 
 def test_a_database_that_is_none_and_one_that_cannot_be_made_are_told(tmp_path: Path) -> None:
@@ -203,12 +199,12 @@ def test_a_database_that_is_none_and_one_that_cannot_be_made_are_told(tmp_path: 
 
 
 def test_a_database_that_another_program_holds_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate(tmp_path)
+    migrate(in_folder(tmp_path))
     monkeypatch.setattr(database, "_BUSY_MILLISECONDS", 1)
     with contextlib.closing(sqlite3.connect(tmp_path / "control_plane.sqlite3")) as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(CliError, match="database is locked") as told:
-            migrate(tmp_path)
+            migrate(in_folder(tmp_path))
     assert told.value.hints == ("another program holds it: try again when that one is done",)
 
 
@@ -225,7 +221,7 @@ def test_a_database_of_an_older_form_is_told_with_what_brings_it_up_to_date(tmp_
 
 
 def test_an_unknown_node_is_told_by_every_command_that_names_one(server: ServerProcess) -> None:
-    where = ("--data-dir", server.data_dir)
+    where = server.database
     place = ("--symbol", "BTC/USD", "--side", "buy", "--type", "market", "--amount", "1")
     for arguments in (
         ["nodes", "show", UNKNOWN],
@@ -241,8 +237,7 @@ def test_an_order_that_makes_no_sense_is_wrong_usage(server: ServerProcess) -> N
     order = (
         "orders",
         "place",
-        "--data-dir",
-        server.data_dir,
+        *server.database,
         "--node",
         UNKNOWN,
         "--symbol",
@@ -264,10 +259,10 @@ def test_an_order_that_makes_no_sense_is_wrong_usage(server: ServerProcess) -> N
 
 def test_every_option_of_an_order_reaches_the_node(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    order = ("orders", "place", "--data-dir", server.data_dir, "--node", node.node_id, "--symbol", "BTC/USD")
+    order = ("orders", "place", *server.database, "--node", node.node_id, "--symbol", "BTC/USD")
     stop = ("--side", "sell", "--type", "stop", "--amount", "1", "--stop-price", "9", "--reduce-only")
     told = json_of(*order, *stop, "--time-in-force", "ioc", "--exchange", "elsewhere")
-    cancel = ("orders", "cancel", "--data-dir", server.data_dir, "--node", node.node_id, "--client-order-id", "o1")
+    cancel = ("orders", "cancel", *server.database, "--node", node.node_id, "--client-order-id", "o1")
     json_of(*cancel)
 
     first, second = node.sync().json["commands"]
@@ -289,7 +284,7 @@ def test_every_option_of_an_order_reaches_the_node(server: ServerProcess) -> Non
 def test_what_people_read_has_no_control_characters_of_a_node_s_making(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
     node.sync(events=[event(1, text="\x1b[2J\u202e")], status={"mode": "\x1b]0;title\x07"})
-    where = ("--data-dir", server.data_dir)
+    where = server.database
     for arguments in (["nodes", "list"], ["nodes", "show", node.node_id], ["events", "tail", "--node", node.node_id]):
         done = control_plane(*arguments, *where)
         assert done.returncode == 0
@@ -297,12 +292,22 @@ def test_what_people_read_has_no_control_characters_of_a_node_s_making(server: S
         assert done.stdout
 
 
+def kept_in(where: Location) -> bytes:
+    """All that a database holds."""
+    if where.file is not None:
+        return b"".join(path.read_bytes() for path in where.file.parent.iterdir())
+    with contextlib.closing(database.open_database(where)) as opened, opened.reading() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        return repr([connection.execute(table.select()).all() for table in tables.sorted_tables]).encode()
+
+
 def test_no_secret_stands_in_the_database_as_it_is(server: ServerProcess) -> None:
     token = server.token()
     node = enrolled(server.address, token)
     node.sync()
     server.end()
-    kept = b"".join(path.read_bytes() for path in Path(server.data_dir).iterdir())
+    kept = kept_in(server.location)
     assert node.node_id.encode() in kept
     secret = token.rpartition("_")[2]
     for canary in (secret.encode(), node.signer.key, node.signer.key.hex().encode()):
@@ -311,13 +316,8 @@ def test_no_secret_stands_in_the_database_as_it_is(server: ServerProcess) -> Non
 
 def test_a_key_that_was_moved_to_another_node_s_row_does_not_open(server: ServerProcess) -> None:
     one, other = (enrolled(server.address, server.token()) for _ in range(2))
-    connection = sqlite3.connect(server.data_dir / "control_plane.sqlite3")
-    with connection:
-        connection.execute(
-            "UPDATE node_keys SET sealed = (SELECT sealed FROM node_keys WHERE key_id = ?) WHERE key_id = ?",
-            (one.signer.key_id, other.signer.key_id),
-        )
-    connection.close()
+    moved = "UPDATE node_keys SET sealed = (SELECT sealed FROM node_keys WHERE key_id = :one) WHERE key_id = :other"
+    server.execute(moved, one=one.signer.key_id, other=other.signer.key_id)
     assert other.sync().refusal == (503, "unavailable", False)
     assert one.sync().status == 200
 
@@ -352,7 +352,7 @@ def test_help_is_shown_on_request_and_for_a_group_alone(group: tuple[str, ...]) 
 
 
 def test_without_json_people_are_told_the_same(server: ServerProcess) -> None:
-    where = ("--data-dir", server.data_dir)
+    where = server.database
     token = control_plane("token", "create", *where)
     node = enrolled(server.address, token.stdout.strip())
     assert token.stderr.startswith("good for one node until ")
@@ -367,7 +367,7 @@ def test_without_json_people_are_told_the_same(server: ServerProcess) -> None:
 
 def test_a_tail_that_follows_shows_what_comes_until_it_is_interrupted(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    command = ["events", "tail", "--data-dir", str(server.data_dir), "--node", node.node_id, "--json", "--follow"]
+    command = ["events", "tail", *server.database, "--node", node.node_id, "--json", "--follow"]
     with subprocess.Popen(
         [sys.executable, "-m", "control_plane", *command],
         stdout=subprocess.PIPE,
@@ -391,10 +391,10 @@ def test_a_tail_of_many_events_is_whole(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
     for first in range(1, 2501, 500):
         node.sync(events=[event(seq) for seq in range(first, first + 500)])
-    done = control_plane("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--json")
+    done = control_plane("events", "tail", *server.database, "--node", node.node_id, "--json")
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == list(range(1, 2501))
 
-    command = [sys.executable, "-m", "control_plane", "events", "tail", "--data-dir", str(server.data_dir)]
+    command = [sys.executable, "-m", "control_plane", "events", "tail", *server.database]
     with subprocess.Popen(
         [*command, "--node", node.node_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     ) as process:
@@ -420,3 +420,35 @@ def test_an_address_that_no_node_can_name_is_warned_of(tmp_path: Path) -> None:
         _, log = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
     assert "--authority" in log
+
+
+def test_a_host_s_name_is_listened_on_at_its_address(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, ("--host", "localhost"))
+    server.start()
+    try:
+        url = f"http://localhost:{server.port}/readyz"
+        assert control_plane("health", "--url", url).returncode == 0
+    finally:
+        server.end()
+    told = fails(1, "serve", "--data-dir", tmp_path, "--host", "no-such-host.invalid")
+    assert "cannot listen on no-such-host.invalid:8099: " in told
+
+
+def test_in_an_image_that_says_so_nothing_runs_as_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(said: str, uid: int) -> tuple[object, str]:
+        monkeypatch.setenv("TRADING_NODE_ROOT", said)
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        monkeypatch.setattr(sys, "argv", ["control-plane", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, capsys.readouterr().err
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(os, "umask", lambda mask: 0)
+    code, told = run("refuse", 0)
+    assert (code, told.splitlines()[0]) == (2, "control-plane: error: it does not run as root here")
+    assert "TRADING_NODE_ROOT=allow" in told
+    for said, uid in (("allow", 0), ("", 0), ("refuse", 10001)):
+        assert run(said, uid) == (0, "")

@@ -158,7 +158,7 @@ def test_a_suspended_node_may_be_named_with_any_token_and_loses_nothing_by_it(se
     new = real.node(real.post(replaces=old.node_id))
     assert new.sync().status == 200
     assert old.sync().refusal == (403, "revoked", True)
-    told = control_plane("token", "create", "--data-dir", server.data_dir, "--replaces", old.node_id)
+    told = control_plane("token", "create", *server.database, "--replaces", old.node_id)
     assert f"--replaces {new.node_id}" in told.stderr, "who took the place, not who only named it"
 
 
@@ -170,7 +170,7 @@ def test_a_place_is_taken_once(server: ServerProcess) -> None:
     refused = second.post()
     assert refused.refusal == (403, "revoked", True)
     assert refused.json["detail"] == f"{new.node_id} has taken the place of {old.node_id} already"
-    told = control_plane("token", "create", "--data-dir", server.data_dir, "--replaces", old.node_id)
+    told = control_plane("token", "create", *server.database, "--replaces", old.node_id)
     assert told.returncode == 1
     assert f"--replaces {new.node_id}" in told.stderr
 
@@ -198,5 +198,5 @@ def test_a_node_key_is_no_enrolment_and_a_token_no_node(server: ServerProcess) -
 
 
 def _nodes(server: ServerProcess) -> list[dict[str, str]]:
-    nodes: list[dict[str, str]] = json_of("nodes", "list", "--data-dir", server.data_dir)
+    nodes: list[dict[str, str]] = json_of("nodes", "list", *server.database)
     return nodes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
 from control_plane import enrolment, node_keys, schema, tokens
 from control_plane.database import Database, nodes, open_database
+from control_plane.location import Location
 from control_plane.master_key import Purpose, Sealer
 from node_protocol.handshake import KeyId, enroll_key_id
 from node_protocol.signatures import MacKey
@@ -22,9 +22,9 @@ KNOWN, STRANGER = KeyId("n_" + "a" * 20, 1), KeyId("n_" + "b" * 20, 1)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(where: Location) -> Iterator[Database]:
     """One with a node and its key."""
-    opened = open_database(tmp_path, create=True)
+    opened = open_database(where, create=True)
     schema.upgrade(opened)
     with opened.writing() as connection:
         facts = {"name": "attic-pi", "agent_version": "0.1.0", "platform": "linux/amd64", "enrolled_at": NOW}

@@ -84,7 +84,7 @@ def test_without_the_ticket_the_key_alone_neither_rotates_nor_suspends(server: S
         assert reply.refusal == (409, "ticket_conflict", True)
     assert node.sync().status == 200
 
-    shown = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)
+    shown = json_of("nodes", "show", *server.database, node.node_id)
     assert shown["state"] == "active"
     assert [key["key_id"] for key in shown["keys"]] == [f"{node.node_id}.1"]
     assert [alert["reason"] for alert in shown["alerts"]] == ["void_ticket_at_rotation"]

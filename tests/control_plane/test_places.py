@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -42,7 +41,7 @@ def roomy(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def shown(server: ServerProcess, node: Node) -> dict[str, Any]:
-    facts: dict[str, Any] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)
+    facts: dict[str, Any] = json_of("nodes", "show", *server.database, node.node_id)
     return facts
 
 
@@ -52,7 +51,7 @@ def codes(server: ServerProcess, node: Node) -> list[str]:
 
 def fails(code: int, server: ServerProcess, *arguments: object) -> str:
     """What a subcommand of `nodes` that fails with this code says."""
-    done = control_plane("nodes", *arguments, "--data-dir", server.data_dir)
+    done = control_plane("nodes", *arguments, *server.database)
     assert done.returncode == code, done
     return done.stderr
 
@@ -92,7 +91,7 @@ def test_a_refused_duplicate_has_spent_no_token_and_left_no_node(server: ServerP
     first = enrolled(server.address, server.token())
     token = server.token()
     assert Enrolment(server.address, token, first.components).post().status == 403
-    assert len(json_of("nodes", "list", "--data-dir", server.data_dir)) == 1
+    assert len(json_of("nodes", "list", *server.database)) == 1
     assert enrolled(server.address, token).sync().status == 200
 
 
@@ -116,7 +115,7 @@ def test_of_two_that_race_for_one_machine_exactly_one_is_enrolled(server: Server
         replies = list(pool.map(lambda racer: racer.post(), racers))
     assert sorted(reply.status for reply in replies) == [201, 403, 403, 403]
     assert {reply.json["code"] for reply in replies if reply.status == 403} == {"fingerprint_duplicate"}
-    assert len(json_of("nodes", "list", "--data-dir", server.data_dir)) == 1
+    assert len(json_of("nodes", "list", *server.database)) == 1
 
 
 def test_a_replacement_lives_where_the_node_lived_that_it_replaces(server: ServerProcess) -> None:
@@ -169,7 +168,7 @@ def test_a_move_is_approved_for_the_machine_that_the_node_was_refused_on(server:
     moved = node.copy(components=machine())
     assert moved.sync().refusal == (403, "fingerprint_mismatch", True)
 
-    told = json_of("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+    told = json_of("nodes", "approve-move", *server.database, node.node_id)
 
     [alert] = [each for each in shown(server, node)["alerts"] if each["code"] == "fingerprint_mismatch"]
     assert told == {"node_id": node.node_id, "approved": alert["evidence"]["refused_now"]}
@@ -203,7 +202,7 @@ def test_of_two_machines_that_ask_the_one_that_is_named_is_approved(server: Serv
     wanted, other = node.copy(components=machine()), node.copy(components=machine())
     for each in (wanted, other):
         assert each.sync().refusal[1] == "fingerprint_mismatch"
-    approve = ("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+    approve = ("nodes", "approve-move", *server.database, node.node_id)
     said = control_plane(*approve, "--fingerprint", digest(wanted.components)).stdout
     for fact in (digest(wanted.components), wanted.session, "127.0.0.1"):
         assert fact in said
@@ -218,7 +217,7 @@ def test_a_machine_that_is_restarted_before_it_was_approved_asks_for_itself_agai
     moved.sync()
     restarted = moved.copy(components=changed(moved.components, "boot"))
     restarted.sync()
-    json_of("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+    json_of("nodes", "approve-move", *server.database, node.node_id)
     assert restarted.sync().status == 200
 
 
@@ -241,7 +240,7 @@ def test_what_cannot_be_approved_is_told_with_what_helps(server: ServerProcess) 
     assert "hint: `control-plane nodes show" in told
     moved = node.copy(components=machine())
     moved.sync()
-    json_of("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+    json_of("nodes", "approve-move", *server.database, node.node_id)
     moved.sync()
     assert "already" in fails(1, server, "approve-move", node.node_id)
     suspend(moved)
@@ -259,7 +258,7 @@ def test_a_node_does_not_move_to_where_another_lives_even_when_it_may_move(serve
     node.sync()
     moved = node.copy(components=machine() | {"machine_id": neighbour.components["machine_id"]})
     assert moved.sync().refusal[1] == "fingerprint_mismatch"
-    json_of("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+    json_of("nodes", "approve-move", *server.database, node.node_id)
     assert moved.sync().refusal[1] == "fingerprint_duplicate"
     assert neighbour.sync().status == 200
     assert shown(server, node)["state"] == "active"
@@ -269,7 +268,7 @@ def test_an_armed_node_s_next_ticket_is_taken_once_and_on_the_record(server: Ser
     node = enrolled(server.address, server.token())
     node.sync()
 
-    told = json_of("nodes", "accept-next", "--data-dir", server.data_dir, node.node_id, "--for", "2h")
+    told = json_of("nodes", "accept-next", *server.database, node.node_id, "--for", "2h")
 
     assert (told["armed"], told["suspended"]) == ([node.node_id], [])
     facts = shown(server, node)
@@ -294,7 +293,7 @@ def test_each_time_that_the_operator_s_word_is_used_is_on_the_record(server: Ser
     node = enrolled(server.address, server.token())
     node.sync()
     for counter in (7, 9):
-        json_of("nodes", "accept-next", "--data-dir", server.data_dir, node.node_id)
+        json_of("nodes", "accept-next", *server.database, node.node_id)
         node = node.copy(ticket=f"{counter}." + "v" * 22)
         assert node.sync().status == 200
     assert codes(server, node) == ["ticket_restored", "accept_next_armed"] * 2
@@ -303,7 +302,7 @@ def test_each_time_that_the_operator_s_word_is_used_is_on_the_record(server: Ser
     for there in (away, home, away):
         node = node.copy(components=there)
         assert node.sync().refusal[1] == "fingerprint_mismatch"
-        approve = ("nodes", "approve-move", "--data-dir", server.data_dir, node.node_id)
+        approve = ("nodes", "approve-move", *server.database, node.node_id)
         json_of(*approve, "--fingerprint", digest(there))
         assert node.sync().status == 200
     assert codes(server, node).count("node_moved") == 3
@@ -313,7 +312,7 @@ def test_all_are_armed_but_the_suspended_who_are_told_how_they_come_back(server:
     first, second, suspended, old = (enrolled(server.address, server.token()) for _ in range(4))
     suspend(suspended)
     new = enrolled(server.address, server.token("--replaces", old.node_id))
-    accept = ("nodes", "accept-next", "--data-dir", server.data_dir, "--all")
+    accept = ("nodes", "accept-next", *server.database, "--all")
 
     told = json_of(*accept)
 
@@ -321,7 +320,7 @@ def test_all_are_armed_but_the_suspended_who_are_told_how_they_come_back(server:
     assert told["suspended"] == [suspended.node_id]
     lines = control_plane(*accept).stdout.splitlines()
     assert [line for line in lines if "stays suspended" in line] == [
-        f"{suspended.node_id}  stays suspended: `control-plane token create --data-dir {server.data_dir}"
+        f"{suspended.node_id}  stays suspended: `control-plane token create{server.location.option}"
         f" --replaces {suspended.node_id}` lets it enrol anew"
     ]
     assert first.copy(ticket=VOID).sync().status == 200
@@ -333,7 +332,7 @@ def test_all_are_armed_but_the_suspended_who_are_told_how_they_come_back(server:
 def test_an_armed_node_is_a_node_like_any_other_once_the_time_is_over(frozen: FrozenServer) -> None:
     early, late = frozen.node(), frozen.node()
     until = frozen.clock() + timedelta(hours=1)
-    with contextlib.closing(open_database(frozen.data_dir)) as database:
+    with contextlib.closing(open_database(frozen.where)) as database:
         places.arm(database, [early.node_id, late.node_id], until, frozen.clock())
     frozen.clock.now = until
     assert early.copy(ticket=VOID).sync(created=frozen.clock.seconds).status == 200
@@ -354,8 +353,7 @@ def test_arming_takes_one_node_or_all_and_a_time_within_bounds(server: ServerPro
 
 def test_a_node_whose_state_is_lost_is_unavailable_and_the_operator_is_told_what_helps(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection, connection:
-        connection.execute("DELETE FROM verifier_nodes")
+    server.execute("DELETE FROM verifier_nodes")
     rotation = {"protocol": 1, "ticket": node.ticket, "public_key": "A" * 43}
     for reply in (node.sync(), node.signer.post("/v1/keys", rotation)):
         assert reply.refusal == (503, "unavailable", True)
@@ -364,11 +362,10 @@ def test_a_node_whose_state_is_lost_is_unavailable_and_the_operator_is_told_what
 
 def test_states_that_cannot_be_read_are_told_in_one_line(server: ServerProcess) -> None:
     node = enrolled(server.address, server.token())
-    with contextlib.closing(sqlite3.connect(server.data_dir / "control_plane.sqlite3")) as connection:
-        connection.execute("ALTER TABLE verifier_nodes RENAME TO elsewhere")
+    server.execute("ALTER TABLE verifier_nodes RENAME TO elsewhere")
     for word in ("show", "accept-next", "approve-move"):
         told = fails(1, server, word, node.node_id)
-        assert told.startswith("control-plane: error: the database in")
+        assert told.startswith(f"control-plane: error: the database {server.location.name} does not answer: ")
         assert "Traceback" not in told
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
+import contextlib
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,18 +18,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, insert, text
+from sqlalchemy import Connection, MetaData, insert, inspect, text
 
+import control_plane
 from control_plane import schema
 from control_plane.clock import utc_now
 from control_plane.database import Database, NoDatabase, deployment, metadata, open_database
+from control_plane.location import Location, in_folder
+from tests.control_plane.support import ENVIRONMENT
 from verifier.stores import SqlStore
 from verifier.stores.sql import metadata as verifier_metadata
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(tmp_path / "server", create=True)
+def database(where: Location) -> Iterator[Database]:
+    opened = open_database(where, create=True)
     yield opened
     opened.close()
 
@@ -111,10 +119,43 @@ def _first_form(components: dict[str, str], *, seen: dict[str, str] | None = Non
     )
 
 
+real = command.upgrade
+
+
 def _upgrade_to(connection: Connection, revision: str) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "control_plane:migrations")
-    command.upgrade(config, revision)
+    real(config, revision)
+
+
+def test_a_tree_without_sources_brings_the_database_to_its_form(where: Location, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(Path(control_plane.__file__).parent, tree / "control_plane", ignore=shutil.ignore_patterns("*.pyc"))
+    compileall.compile_dir(tree, quiet=1, legacy=True)
+    for source in tree.rglob("*.py"):
+        source.unlink()
+    environ = ENVIRONMENT | {"PYTHONPATH": f"{tree}:{Path(control_plane.__file__).parents[1]}"}
+    command = [sys.executable, "-m", "control_plane", "migrate", *where.option.split()]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, f"the database {where.name} has form {schema.HEAD}\n"), done.stderr
+    with contextlib.closing(open_database(where)) as database:
+        assert schema.is_current(database)
+
+
+def test_steps_that_are_missing_are_no_success(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptDirectory, "walk_revisions", lambda self: iter(()))
+    with pytest.raises(schema.StepsMissing, match="is not installed"):
+        schema.upgrade(database)
+
+
+def test_a_form_that_is_not_reached_is_no_success_and_leaves_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "upgrade", lambda config, _: _upgrade_to(config.attributes["connection"], "0001"))
+    with pytest.raises(schema.StepsMissing, match="has form 0001, and not"):
+        schema.upgrade(database)
+    with database.reading() as connection:
+        assert inspect(connection).get_table_names() == []
 
 
 def test_a_newer_database_is_left_alone(database: Database) -> None:
@@ -126,8 +167,9 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
     assert not schema.is_current(database)
 
 
-def test_every_connection_writes_ahead_and_waits_for_the_disk(database: Database) -> None:
-    with database.reading() as connection:
+def test_every_connection_of_sqlite_writes_ahead_and_waits_for_the_disk(tmp_path: Path) -> None:
+    opened = open_database(in_folder(tmp_path), create=True)
+    with contextlib.closing(opened) as database, database.reading() as connection:
         found = [connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in _PRAGMAS]
     assert dict(zip(_PRAGMAS, found, strict=True)) == _PRAGMAS
 
@@ -152,5 +194,5 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
 
 def test_a_directory_without_a_database_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(NoDatabase):
-        open_database(tmp_path)
+        open_database(in_folder(tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,14 +35,14 @@ def node(server: ServerProcess) -> Node:
 
 def stored(server: ServerProcess, node: Node, *options: object) -> list[dict[str, Any]]:
 
-    done = control_plane("events", "tail", "--data-dir", server.data_dir, "--node", node.node_id, "--json", *options)
+    done = control_plane("events", "tail", *server.database, "--node", node.node_id, "--json", *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def place(server: ServerProcess, node: Node, *options: object) -> str:
     arguments = ("--symbol", "BTC/USD", "--side", "buy", "--type", "limit", "--amount", "0.010", "--price", "40000")
-    told = json_of("orders", "place", "--data-dir", server.data_dir, "--node", node.node_id, *arguments, *options)
+    told = json_of("orders", "place", *server.database, "--node", node.node_id, *arguments, *options)
     command_id: str = told["command_id"]
     return command_id
 
@@ -142,7 +140,7 @@ def test_two_holders_of_one_state_are_suspended_and_the_operator_is_told(server:
         (403, "suspended", True),
     ]
 
-    shown = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)
+    shown = json_of("nodes", "show", *server.database, node.node_id)
     assert shown["state"] == "suspended"
     [alert] = shown["alerts"]
     assert alert["code"] == "ticket_conflict"
@@ -151,9 +149,7 @@ def test_two_holders_of_one_state_are_suspended_and_the_operator_is_told(server:
         node.session,
         copy.session,
     }
-    refused = control_plane(
-        "orders", "cancel", "--data-dir", server.data_dir, "--node", node.node_id, "--client-order-id", "x"
-    )
+    refused = control_plane("orders", "cancel", *server.database, "--node", node.node_id, "--client-order-id", "x")
     assert refused.returncode == 1
     assert "suspended" in refused.stderr
 
@@ -164,7 +160,7 @@ def test_the_third_packet_in_a_row_that_is_late_for_no_reason_is_a_fork(server: 
     refusals = [twin.sync(request=1).refusal for _ in range(4)]
     late = (409, "superseded", True)
     assert refusals == [late, late, (409, "ticket_conflict", True), (403, "suspended", True)]
-    [alert] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["alerts"]
+    [alert] = json_of("nodes", "show", *server.database, node.node_id)["alerts"]
     assert (alert["reason"], alert["evidence"]["cause"]) == ("superseded_too_often", "live_clone")
 
 
@@ -198,7 +194,7 @@ def test_a_command_comes_again_until_it_is_done(server: ServerProcess, node: Nod
     assert [each["id"] for each in node.sync(done_commands=[first]).json["commands"]] == [second]
     assert [each["id"] for each in node.sync(done_commands=[first, "cmd_unknown"]).json["commands"]] == [second]
     assert node.sync(done_commands=[second]).json["commands"] == []
-    listed = json_of("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+    listed = json_of("orders", "list", *server.database, "--node", node.node_id)
     assert [each["state"] for each in listed["commands"]] == ["done", "done"]
 
 
@@ -219,7 +215,7 @@ def test_what_became_of_a_command_is_told_by_its_node(server: ServerProcess, nod
     about_it = {"type": "command.refused", "data": {"command_id": foreign, "rule": "x"}}
     other.sync(events=[event(1) | about_it], done_commands=[foreign])
 
-    arguments = ("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+    arguments = ("orders", "list", *server.database, "--node", node.node_id)
     assert [(each["state"], each["rule"], each["detail"]) for each in json_of(*arguments)["commands"]] == [
         ("refused", "max_order_notional", "at most?100"),
         ("expired", "expired", None),
@@ -242,7 +238,7 @@ def test_a_command_that_has_expired_still_comes_until_the_node_has_told_so(serve
     late, kept = place(server, node, "--expires", "1s"), place(server, node)
 
     def expired() -> bool:
-        listed = json_of("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+        listed = json_of("orders", "list", *server.database, "--node", node.node_id)
         return [each["state"] for each in listed["commands"]] == ["expired", "waiting"]
 
     eventually(expired)
@@ -273,7 +269,7 @@ def test_a_node_that_is_suspended_while_it_is_held_is_told_so(server: ServerProc
 def test_a_changed_part_of_the_machine_is_recorded_for_the_operator(server: ServerProcess, node: Node) -> None:
     node.components = changed(node.components, "storage", "disk")
     assert node.sync().status == 200
-    [alert] = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["alerts"]
+    [alert] = json_of("nodes", "show", *server.database, node.node_id)["alerts"]
     assert (alert["code"], alert["evidence"]["place"]) == ("fingerprint_drift", "drift")
 
 
@@ -323,7 +319,7 @@ def test_sigterm_answers_held_syncs_and_ends_well(server: ServerProcess, node: N
 
 
 def _last_sync(server: ServerProcess, node: Node) -> str | None:
-    moment: str | None = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["last_sync_at"]
+    moment: str | None = json_of("nodes", "show", *server.database, node.node_id)["last_sync_at"]
     return moment
 
 
@@ -376,7 +372,7 @@ def test_orders_are_listed_as_their_events_tell_them(server: ServerProcess, node
             event(3) | {"type": "order.filled", "data": {**order, "filled": "0.01"}},
         ]
     )
-    listed = json_of("orders", "list", "--data-dir", server.data_dir, "--node", node.node_id)
+    listed = json_of("orders", "list", *server.database, "--node", node.node_id)
     assert listed["orders"] == [{**order, "filled": "0.01", "state": "filled", "seq": 3}]
 
 
@@ -407,14 +403,12 @@ def test_a_body_of_another_form_is_told_where_and_signed(node: Node) -> None:
 
 def test_a_database_that_is_gone_is_unavailable_and_never_acceptance(server: ServerProcess, node: Node) -> None:
 
-    with sqlite3.connect(Path(server.data_dir) / "control_plane.sqlite3") as connection:
-        connection.execute("ALTER TABLE node_keys RENAME TO elsewhere")
-    connection.close()
+    server.execute("ALTER TABLE node_keys RENAME TO elsewhere")
     reply = node.sync(events=[event(1)])
     assert reply.refusal == (503, "unavailable", False)
     assert reply.header("retry-after") == "5"
 
 
 def _last_sync_at(server: ServerProcess, node: Node) -> str | None:
-    found: str | None = json_of("nodes", "show", "--data-dir", server.data_dir, node.node_id)["last_sync_at"]
+    found: str | None = json_of("nodes", "show", *server.database, node.node_id)["last_sync_at"]
     return found

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tests.support import until
 
@@ -21,6 +21,8 @@ EPOCH: Final = 1_700_000_000
 """The time that the tests' builds say it is."""
 STARTED: Final = "TRADING_NODE_TEST_ENGINE"
 """The variable that names a file: whoever started an engine for this run makes it, and the run's end stops that one."""
+PYTHON: Final = ("--entrypoint", "/usr/local/bin/python")
+"""For a program of a test's own in an image."""
 BUILD_SECONDS: Final = 900.0
 
 
@@ -86,7 +88,7 @@ class Container:
         self.name = f"trading-node-test-{uuid.uuid4().hex[:12]}"
         self._words = ["--name", self.name, *options, image, *command]
 
-    def __enter__(self) -> Container:
+    def __enter__(self) -> Self:
         docker("create", *self._words)
         return self
 

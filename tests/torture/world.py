@@ -94,7 +94,7 @@ class World:
         self._node = live_node(folder, exchange)
         self._make_it_quick()
         self._register()
-        self._database = open_database(server.data_dir)
+        self._database = open_database(server.location)
 
     def play(self, kills: int) -> Outcome:
         """Kill it so many times, at steps and moments by chance, let it come to rest, and compare."""

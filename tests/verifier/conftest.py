@@ -10,11 +10,11 @@ from typing import Final
 import pytest
 from sqlalchemy import Engine, create_engine, delete, event
 
-from tests.services import PostgresServer, RedisServer
-from verifier.stores import MemoryStore, RedisStore, SqlStore, Store
+from tests.services import PostgresServer
+from verifier.stores import MemoryStore, RedisStore, SplitStore, SqlStore, Store
 from verifier.stores.sql import metadata
 
-STORES: Final = ("memory", "sqlite", "postgresql", "redis", "valkey")
+STORES: Final = ("memory", "sqlite", "postgresql", "redis", "valkey", "redis and postgresql")
 
 
 def sqlite_engine(path: Path) -> Engine:
@@ -26,30 +26,6 @@ def sqlite_engine(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[attr-defined]
 
     return engine
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL for all tests of this process."""
-    server = PostgresServer()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="session")
-def redis() -> Iterator[RedisServer]:
-    """A Redis for all tests of this process."""
-    server = RedisServer("redis")
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[RedisServer]:
-    """A Valkey for all tests of this process."""
-    server = RedisServer("valkey")
-    yield server
-    server.remove()
 
 
 @pytest.fixture
@@ -79,6 +55,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     elif kind == "postgresql":
         yield SqlStore(request.getfixturevalue("postgres_engine"))
     else:
-        in_redis = RedisStore(request.getfixturevalue(kind).client, prefix=secrets.token_hex(4))
+        in_redis = RedisStore(request.getfixturevalue(kind.split()[0]).client, prefix=secrets.token_hex(4))
         in_redis.start_new()
-        yield in_redis
+        split = kind == "redis and postgresql"
+        yield SplitStore(in_redis, SqlStore(request.getfixturevalue("postgres_engine"))) if split else in_redis

@@ -22,12 +22,17 @@ from sqlalchemy import create_engine
 from tests.verifier.conftest import sqlite_engine
 from tests.verifier.nodes import AUTHORITY, NOW, Node
 from verifier import Refused, SignedRequest, Verifier
-from verifier.stores import RedisStore, SqlStore, Store
+from verifier.stores import RedisStore, SplitStore, SqlStore, Store
 
 
 @contextmanager
 def opened(url: str) -> Iterator[Store]:
     """The store at an address, as each process of a deployment would open it."""
+    if "|" in url:
+        with opened(url.partition("|")[0]) as nonces, opened(url.partition("|")[2]) as states:
+            assert isinstance(states, SqlStore)
+            yield SplitStore(nonces, states)
+        return
     if url.startswith("redis://"):
         address, _, prefix = url.partition("#")
         store = RedisStore.from_url(address, timeout=30, prefix=prefix)

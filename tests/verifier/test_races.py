@@ -21,7 +21,7 @@ from verifier.stores import RedisStore, SqlStore, Store
 COPIES, THREADS, ROUNDS = 1000, 8, 3
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis", "valkey"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis", "valkey", "redis and postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a store is that processes share, empty."""
     if request.param == "sqlite":
@@ -33,10 +33,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgresql":
         request.getfixturevalue("postgres_engine")
         return str(request.getfixturevalue("postgres").url)
-    address = f"{request.getfixturevalue(request.param).url}#{secrets.token_hex(4)}"
+    kind, _, states = request.param.partition(" and ")
+    address = f"{request.getfixturevalue(kind).url}#{secrets.token_hex(4)}"
     with opened(address) as store:
         assert isinstance(store, RedisStore)
         store.start_new()
+    if states:
+        request.getfixturevalue("postgres_engine")
+        return f"{address}|{request.getfixturevalue('postgres').url}"
     return address
 
 

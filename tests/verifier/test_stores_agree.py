@@ -23,7 +23,7 @@ from tests.services import RedisServer
 from tests.verifier.conftest import sqlite_engine
 from tests.verifier.nodes import FIRST_TICKET, HOME, NOW, Node, nonce, other_machine
 from verifier import accept_next, enrolled, let_move
-from verifier.stores import MemoryStore, RedisStore, SqlStore, Store
+from verifier.stores import MemoryStore, RedisStore, SplitStore, SqlStore, Store
 from verifier.stores.base import Admission, Step
 
 MACHINES = (
@@ -189,6 +189,12 @@ def stores(
     engine = sqlite_engine(tmp_path / "verifier.sqlite3")
     sqlite = SqlStore(engine)
     sqlite.create_tables()
+    # Nonces are kept apart from those of `redis`, which this test spends too.
+    split = sqlite_engine(tmp_path / "split.sqlite3")
+    split_states = SqlStore(split)
+    split_states.create_tables()
+    split_nonces = RedisStore(redis.client, prefix=secrets.token_hex(4))
+    split_nonces.start_new()
     in_redis = [RedisStore(server.client, prefix=secrets.token_hex(4)) for server in (redis, valkey)]
     for each in in_redis:
         each.start_new()
@@ -197,12 +203,16 @@ def stores(
         "postgresql": SqlStore(postgres_engine),
         "redis": in_redis[0],
         "valkey": in_redis[1],
+        "split": SplitStore(split_nonces, split_states),
     }
     engine.dispose()
+    split.dispose()
 
 
 @pytest.mark.parametrize(
-    ("names", "lives"), [(("sqlite", "postgresql", "redis", "valkey"), 20), (("redis",), 150)], ids=["all", "redis"]
+    ("names", "lives"),
+    [(("sqlite", "postgresql", "redis", "valkey", "split"), 20), (("redis",), 150)],
+    ids=["all", "redis"],
 )
 def test_stores_decide_alike_and_remember_the_same(
     stores: dict[str, Store], names: tuple[str, ...], lives: int

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from verifier.stores.base import Store, StoreUnavailable
 from verifier.stores.memory import MemoryStore
+from verifier.stores.split import SplitStore
 
 if TYPE_CHECKING:
     from verifier.stores.redis import RedisStore
     from verifier.stores.sql import SqlStore
 
-__all__ = ["MemoryStore", "RedisStore", "SqlStore", "Store", "StoreUnavailable"]
+__all__ = ["MemoryStore", "RedisStore", "SplitStore", "SqlStore", "Store", "StoreUnavailable"]
 
 _NEEDS: Final = {
     "RedisStore": ("verifier.stores.redis", "redis: pip install 'trading-node[redis]'"),

@@ -135,6 +135,11 @@ class RedisStore:
             for each in primaries:
                 self._client.hsetnx(self._reigns_key, each["master_replid"], 0)
 
+    def ping(self) -> None:
+        """Whether Redis is there. Raises StoreUnavailable."""
+        with _reachable():
+            self._client.ping()
+
     def admit(self, nonce: Nonce, now: int, step: Step | None = None) -> Admission:
         with _reachable():
             reply = self._admitted(nonce, now, step)

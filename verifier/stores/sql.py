@@ -97,18 +97,12 @@ class SqlStore:
             self._purge(connection, now)
             if not fresh:
                 return SPENT
-            if step is None or text is None:
-                return NEW
-            state, decision = _decoded(step.node_id, text), None
-            for _ in range(_MOST_TRIES):
-                decision = step(state)
-                if decision.state is state or _set(connection, step.node_id, text, decision.state):
-                    return Admission(True, decision)
-                text = connection.execute(_read(step.node_id)).scalar_one_or_none()
-                if text is None:
-                    return NEW
-                state = _decoded(step.node_id, text)
-        raise StoreUnavailable(f"too many requests for {step.node_id} at once")
+            return NEW if step is None else self._taken(connection, step, text)
+
+    def take(self, step: Step) -> Admission:
+        """As `admit`, for a step whose nonce was spent elsewhere: see `verifier.stores.split`."""
+        with self._connected() as connection:
+            return self._taken(connection, step, connection.execute(_read(step.node_id)).scalar_one_or_none())
 
     def load(self, node_id: str) -> NodeState | None:
         with self._connected() as connection:
@@ -155,6 +149,18 @@ class SqlStore:
             return {}
         rows = connection.execute(select(nodes.c.node_id, nodes.c.state).where(or_(*marks)))
         return {node_id: _decoded(node_id, text) for node_id, text in rows}
+
+    def _taken(self, connection: Connection, step: Step, text: str | None) -> Admission:
+        """What comes of a step from this state, or from the one that another request left in its place."""
+        for _ in range(_MOST_TRIES):
+            if text is None:
+                return NEW
+            state = _decoded(step.node_id, text)
+            decision = step(state)
+            if decision.state is state or _set(connection, step.node_id, text, decision.state):
+                return Admission(True, decision)
+            text = connection.execute(_read(step.node_id)).scalar_one_or_none()
+        raise StoreUnavailable(f"too many requests for {step.node_id} at once")
 
     def _spend(self, connection: Connection, nonce: Nonce, step: Step | None) -> tuple[bool, str | None]:
         """Whether the nonce was new, and the state that the step is about, as text."""

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from control_plane.database import UtcTime
+from control_plane.database import AnyText, Number, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -25,15 +25,15 @@ def upgrade() -> None:
     op.create_table(
         "nodes",
         sa.Column("node_id", sa.String(22), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("agent_version", sa.Text(), nullable=False),
-        sa.Column("platform", sa.Text(), nullable=False),
+        sa.Column("name", AnyText(), nullable=False),
+        sa.Column("agent_version", AnyText(), nullable=False),
+        sa.Column("platform", AnyText(), nullable=False),
         sa.Column("enrolled_at", UtcTime(), nullable=False),
         sa.Column("replaces", sa.String(22)),
         sa.Column("revoked_at", UtcTime()),
         sa.Column("first_sync_at", UtcTime()),
         sa.Column("last_sync_at", UtcTime()),
-        sa.Column("last_seq", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("last_seq", Number, nullable=False, server_default="0"),
         sa.Column("status", sa.Text()),
         sa.PrimaryKeyConstraint("node_id", name="pk_nodes"),
         sa.ForeignKeyConstraint(["replaces"], ["nodes.node_id"], name="fk_nodes_replaces"),
@@ -69,7 +69,7 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("node_id", sa.String(22), nullable=False),
-        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seq", Number, autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("at", UtcTime(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
@@ -80,7 +80,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "commands",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("number", Number, autoincrement=True, nullable=False),
         sa.Column("command_id", sa.String(68), nullable=False),
         sa.Column("node_id", sa.String(22), nullable=False),
         sa.Column("issued_at", UtcTime(), nullable=False),
@@ -97,7 +97,7 @@ def upgrade() -> None:
     op.create_index("ix_commands_node_id_done_at", "commands", ["node_id", "done_at"])
     op.create_table(
         "alerts",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("number", Number, autoincrement=True, nullable=False),
         sa.Column("node_id", sa.String(22), nullable=False),
         sa.Column("at", UtcTime(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),

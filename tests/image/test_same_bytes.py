@@ -1,0 +1,24 @@
+"""Two builds without a cache, on one base, are one image: the same id, and so the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.image.engine import build
+
+NO_CACHE = pytest.mark.timeout(900)
+
+
+@NO_CACHE
+def test_the_node_is_built_again_to_the_same_id(node_image: str) -> None:
+    assert build("node", "trading-node/node:again", "--no-cache") == node_image
+
+
+@NO_CACHE
+def test_the_control_plane_is_built_again_to_the_same_id(control_plane_image: str) -> None:
+    assert build("control-plane", "trading-node/control-plane:again", "--no-cache") == control_plane_image
+
+
+@NO_CACHE
+def test_another_time_is_another_image(node_image: str) -> None:
+    assert build("node", "trading-node/node:another", "--build-arg", "SOURCE_DATE_EPOCH=1700000001") != node_image
