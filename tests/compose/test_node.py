@@ -13,7 +13,7 @@ from tests.compose.site import OURS, Site
 from tests.image import engine
 from tests.support import until
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 CANDLES = "/opt/trading-node/lib/node_agent/demo/data/btc-perp-2022-01-24.csv.gz"
 

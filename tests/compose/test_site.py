@@ -13,7 +13,7 @@ from tests.compose.site import Site
 from tests.image.engine import docker, tried
 from tests.support import until
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 SERVICES = {"caddy", "control-plane-1", "control-plane-2", "node", "postgres", "redis"}
 

@@ -17,7 +17,7 @@ from tests.authority import certificates
 from tests.compose.site import Site
 from tests.image.engine import ROOT
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FOLDER = f".venv/scan-{PYTHON}"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.compose.site import Site
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
