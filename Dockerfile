@@ -51,7 +51,7 @@ COPY node_agent /sources/node_agent
 
 FROM base AS node-compiled
 ARG SOURCE_DATE_EPOCH=0
-ARG EXCHANGES="binance coinbase cryptocom kraken okx"
+ARG EXCHANGES="binance coinbase cryptocom kraken okx polymarket"
 RUN --mount=type=bind,source=build,target=/build \
     --mount=type=bind,source=compile_bytecode.py,target=/compile_bytecode.py \
     --mount=type=bind,from=tools,source=/tools,target=/tools \

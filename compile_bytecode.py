@@ -56,8 +56,8 @@ _OF_DIST_INFO: Final = ("METADATA", "entry_points.txt")
 _LICENCES: Final = ("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS")
 _MOST_OF_A_SHEBANG: Final = 127
 """Bytes of the first line that every Linux reads."""
-_STEADY: Final = {"PYTHONHASHSEED": "0", "PYTHONNODEBUGRANGES": "1"}
-"""What must be the same in every process that compiles. Python 3.13.0 wrote some names in the order of a set."""
+_WITHOUT_COLUMNS: Final = {"PYTHONNODEBUGRANGES": "1"}
+"""Python takes it at its start alone."""
 
 _CHECK: Final = """
 import importlib, sys
@@ -487,6 +487,6 @@ def _report(counts: Counter[str], left_out: Counter[str], target: Path, launcher
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in _STEADY.items()) or sys.flags.ignore_environment:
-        os.execve(sys.executable, [sys.executable, "-BPS", *sys.argv], os.environ | _STEADY)  # noqa: S606
+    if not _WITHOUT_COLUMNS.items() <= os.environ.items() or sys.flags.ignore_environment:
+        os.execve(sys.executable, [sys.executable, "-BPS", *sys.argv], os.environ | _WITHOUT_COLUMNS)  # noqa: S606
     sys.exit(main())

@@ -31,7 +31,8 @@ def until(found: Callable[[], T | None], what: str, within: float = WITHIN) -> T
 
 def environment(**more: str) -> dict[str, str]:
     """The environment without anybody's settings for a node or a server."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("NODE_", "CONTROL_PLANE_"))}
+    theirs = ("NODE_", "CONTROL_PLANE_", "DATABASE_", "REDIS_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     return clean | more
 
 

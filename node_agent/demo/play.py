@@ -312,7 +312,8 @@ class Demo:
 
 def _environment() -> dict[str, str]:
     """What our programs get of the environment: nobody's settings for another node or server."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("NODE_", "CONTROL_PLANE_"))}
+    theirs = ("NODE_", "CONTROL_PLANE_", "DATABASE_", "REDIS_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
 
 
 def _free_port() -> int:

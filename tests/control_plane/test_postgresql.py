@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 import verifier
+from control_plane import database as database_module
 from control_plane import schema
 from control_plane.clock import utc_now
 from control_plane.database import Database, deployment, nodes, open_database
@@ -74,6 +75,17 @@ def test_of_two_that_write_at_once_one_waits(database: Database) -> None:
         order.append("first")
     thread.join(60)
     assert order == ["first", "second"]
+
+
+def test_who_waits_too_long_for_the_one_that_writes_is_told_so_and_the_next_is_good(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database_module._POSTGRESQL, "options", "-c statement_timeout=100")
+    with contextlib.closing(open_database(at_url(postgres.new_database(), {}))) as opened:
+        with opened.writing(), pytest.raises(OperationalError, match="statement timeout"), opened.writing():
+            pytest.fail("two write at once")
+        with opened.writing() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
 def test_a_ticket_moves_while_a_transaction_writes(database: Database) -> None:

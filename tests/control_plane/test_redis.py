@@ -132,6 +132,7 @@ def test_a_command_is_found_though_redis_is_away(frozen: FrozenServer, own_redis
     line, headers = node.hold(25, created=frozen.clock.seconds)
     with line:
         heard(own_redis)
+        line.settimeout(10)
         own_redis.kill()
         issued = pause(frozen, node.node_id)
         reply = node.signer.judged(read_reply(line), headers)
@@ -160,7 +161,7 @@ def test_a_node_that_was_found_out_at_one_process_is_told_at_the_other(
     copy = node.copy()
     body = json.dumps(node.message(wait=25)).encode()
     headers = node.signer.sign("/v1/sync", body)
-    with socket.create_connection(two[1].address, timeout=DEADLINE) as line:
+    with socket.create_connection(two[1].address, timeout=10) as line:
         line.sendall(request_bytes("/v1/sync", headers, body))
         heard(own_redis)
         copy.ticket = "7." + "A" * 22

@@ -136,7 +136,7 @@ def test_a_tree_without_sources_brings_the_database_to_its_form(where: Location,
         source.unlink()
     environ = ENVIRONMENT | {"PYTHONPATH": f"{tree}:{Path(control_plane.__file__).parents[1]}"}
     command = [sys.executable, "-m", "control_plane", "migrate", *where.option.split()]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, f"the database {where.name} has form {schema.HEAD}\n"), done.stderr
     with contextlib.closing(open_database(where)) as database:
         assert schema.is_current(database)

@@ -28,6 +28,19 @@ def greet():
 def fail():
     raise ValueError("of the module")
 '''
+MANY_VALUES: Final = f'''
+A = ("a text", 'x', "ä", "\\ud800", b"bytes", 1, -1, 2**40, -2**90, 1.5, -0.0, 2j, None, True, ..., ("a text", (1,)))
+def f(a, *b, c=((), ()), **e):
+    """A text that stands here for the first time."""
+    def g():
+        return a, lambda: (a, c, "a text")
+    return A in {{"one", "two", 3, 4.0, None, (5, "six")}}, [g for g in b if g not in ("one", "two")]
+class C:
+    def m(self):
+        self.one = self.two = self.three = self.four = self.five = self.six = "a text"
+LONG_TEXT = "{"a long text " * 40}"
+MANY = ({", ".join(f"'{number} is a text'" for number in range(300))})
+'''
 
 
 @pytest.fixture
@@ -42,6 +55,7 @@ def source(tmp_path: Path) -> Path:
             "ours/limits.toml": "a = 1\n",
             "theirs/__init__.py": "",
             "theirs/words.py": MODULE,
+            "theirs/values.py": MANY_VALUES,
             "theirs/words.pyi": "def greet() -> str: ...\n",
             "theirs/fast.pyx": "x",
             "theirs/fast.c": "x",
@@ -57,7 +71,7 @@ def source(tmp_path: Path) -> Path:
             "theirs-1.dist-info/RECORD": "x",
             "theirs-1.dist-info/INSTALLER": "pip\n",
             "theirs-1.dist-info/direct_url.json": '{"url": "file:///home/someone"}',
-            "theirs-1.dist-info/licenses/vendored/LICENSE": "free",
+            "theirs-1.dist-info/licenses/vendored/free.txt": "free",
             "theirs-1.dist-info/entry_points.txt": "[console_scripts]\n",
         },
     )
@@ -102,10 +116,11 @@ def test_each_module_is_bytecode_where_its_source_was_and_only_data_is_beside_it
         "ours/words.pyc",
         "theirs-1.dist-info/METADATA",
         "theirs-1.dist-info/entry_points.txt",
-        "theirs-1.dist-info/licenses/vendored/LICENSE",
+        "theirs-1.dist-info/licenses/vendored/free.txt",
         "theirs/__init__.pyc",
         "theirs/fast.so",
         "theirs/test/test_words.pyc",
+        "theirs/values.pyc",
         "theirs/words.pyc",
     ]
     assert (made.lib / "ours/limits.toml").read_text() == "a = 1\n"
@@ -131,6 +146,11 @@ def test_a_traceback_names_the_path_inside_of_the_tree_and_no_folder_of_the_buil
         assert path.is_dir() or str(source).encode() not in path.read_bytes(), path
 
 
+def test_no_column_of_a_source_that_is_not_there_is_kept(made: Made) -> None:
+    asked = "from ours import words; print({place[2:] for place in words.fail.__code__.co_positions()})"
+    assert imported(made.lib, asked) == "{(None, None)}"
+
+
 def test_globs_leave_out_and_take_back_and_the_last_that_fits_counts(source: Path, tmp_path: Path) -> None:
     rules = (
         "--drop",
@@ -149,7 +169,7 @@ def test_globs_leave_out_and_take_back_and_the_last_that_fits_counts(source: Pat
     assert [line.split(maxsplit=1) for line in made.told.splitlines() if "left out" in line] == [
         ["1", "files left out: --drop */test_*"],
         ["0", "files left out: --drop none/*"],
-        ["7", "files left out: --drop theirs/*"],
+        ["8", "files left out: --drop theirs/*"],
         ["7", "files left out: never taken along"],
     ]
 
@@ -158,7 +178,7 @@ def test_it_says_how_much_it_made(made: Made) -> None:
     size = sum(path.stat().st_size for path in made.lib.rglob("*") if path.is_file())
     words = [line.split(maxsplit=1) for line in made.told.splitlines()]
     assert ["2", "modules compiled at level 2"] in words
-    assert ["4", "modules compiled at level 0"] in words
+    assert ["5", "modules compiled at level 0"] in words
     assert ["5", "data files copied"] in words
     assert ["1", "launchers"] in words
     assert [f"{size:,}", f"bytes in {made.lib}"] in words
@@ -197,29 +217,19 @@ def test_modes_and_times_are_the_trees_own(source: Path, tmp_path: Path) -> None
         assert stat.S_IMODE(about.st_mode) == (0o755 if runs else 0o644), path
 
 
-MANY_VALUES: Final = (
-    '''
-A = ("a text", 'x', "ä", "\\ud800", b"bytes", 1, -1, 2**40, -2**90, 1.5, -0.0, 2j, None, True, ..., ("a text", (1,)))
-def f(a, *b, c={"d": ()}, **e):
-    """A text that stands here for the first time."""
-    def g():
-        return a, lambda: (a, c, "a text")
-    return A in {"one", "two", 3, 4.0, None, (5, "six")}, [g for g in b if g not in ("one", "two")]
-class C:
-    def m(self):
-        self.one = self.two = self.three = "a text"
-LONG = ('''
-    + ", ".join(f"'{number} is a text'" for number in range(300))
-    + ")\n"
-)
-
-
 def test_bytecode_reads_back_as_what_was_compiled() -> None:
     for level in (0, 1, 2):
         code = compile(MANY_VALUES, "many.py", "exec", dont_inherit=True, optimize=level)
         written = compiled(MANY_VALUES.encode(), "many.py", level)
         assert marshal.loads(written[16:]) == code  # noqa: S302  (of our own)
         assert steady(written[16:]) == written[16:]
+
+
+def test_bytecode_that_does_not_read_back_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = marshal.dumps(compile("2", "x.py", "exec"))
+    monkeypatch.setattr("compile_bytecode.steady", lambda _: other)
+    with pytest.raises(ValueError, match="does not read back"):
+        compiled(b"1", "x.py", 0)
 
 
 def test_bytes_do_not_tell_what_the_process_did_before() -> None:
@@ -252,6 +262,8 @@ def test_equal_values_are_the_same_bytes_however_they_are_shared() -> None:
     assert one[0] is not other[0]
     assert marshal.dumps((one[0], one[0])) != marshal.dumps((one[0], other[0]))
     assert steady(marshal.dumps((one[0], one[0]))) == steady(marshal.dumps((one[0], other[0])))
+    assert steady(b">\2\0\0\0z\1az\1b") == steady(b">\2\0\0\0Z\1bz\1a")  # {"a", "b"}
+    assert len(steady(marshal.dumps(tuple(one * 100)))) < 600
 
 
 def test_what_bytecode_never_holds_is_refused() -> None:
@@ -338,7 +350,7 @@ def test_a_module_that_does_not_compile_is_named_with_its_line_and_so_are_others
 
 @pytest.mark.parametrize("name", ["words.whl", "words.zip", "run"])
 def test_what_may_be_source_and_is_not_known_as_such_is_not_left(name: str, source: Path, tmp_path: Path) -> None:
-    tree(source, {f"theirs/{name}": "#!/bin/sh\n"})
+    tree(source, {f"theirs/{name}": "#!/bin/sh\n" if name == "run" else "PK"})
     assert refused(source, tmp_path) == f"source would be left: theirs/{name}"
     compiled_tree(source, tmp_path / "opt", "--drop", f"theirs/{name}")
 

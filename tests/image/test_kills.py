@@ -66,7 +66,7 @@ def test_killed_at_twenty_moments_all_books_agree(home: Home, server: Server, tm
     commands: list[str] = []
 
     def command(*words: str) -> None:
-        commands.extend(each["id"] for each in server.ask(*words, "--node", node_id))
+        commands.extend(each["command_id"] for each in server.ask(*words, "--node", node_id))
 
     quick = ("--env", "NODE_STRATEGY__FAST=1", "--env", "NODE_STRATEGY__SLOW=2")
     options = ("--network", f"container:{server.name}", *quick)

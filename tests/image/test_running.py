@@ -12,6 +12,7 @@ import pytest
 
 from tests.image.conftest import CANDLES, HARDENED, KEY_FILE, NODE_USER, Home, refused
 from tests.image.engine import PYTHON, ROOT, Container, docker, eventually, tried
+from tests.support import node_agent
 
 WRITES: Final = """
 import sys
@@ -105,7 +106,7 @@ def test_a_node_without_a_configuration_says_how_to_make_one(home: Home) -> None
 def test_what_the_demo_needs_and_the_image_does_not_have_is_told(home: Home) -> None:
     done = tried("run", "--rm", *home.options, home.image, "demo", "--quiet")
     assert done.returncode == 1
-    assert done.stderr.startswith("node-agent: error: it plays a server too")
+    assert done.stderr == "node-agent: error: `demo` is not in this installation: there is no rich here\n"
 
 
 def test_a_node_cannot_write_anywhere_but_its_volume_and_tmp(home: Home) -> None:
@@ -136,11 +137,29 @@ def test_a_container_says_nothing_of_its_secrets_and_has_no_rights(home: Home) -
         assert key not in node.log()
 
 
+def test_each_exchange_that_a_node_can_trade_on_is_there_and_no_other(node_image: str) -> None:
+    loads = (
+        "import sys; sys.path.append('/opt/trading-node/lib')\n"
+        "from node_agent.exchanges.through_ccxt import exchange_class\n"
+        "for each in sys.argv[1:]:\n"
+        "    try: print(exchange_class(each).__name__)\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    wanted = [f"ccxt.async_support.{name}" for name in ("binance", "coinbase", "cryptocom", "kraken", "okx")]
+    others = ("ccxt.prediction.polymarket", "ccxt.async_support.bybit")
+    said = docker("run", "--rm", *PYTHON, node_image, "-IBSc", loads, *wanted, *others)
+    assert said.splitlines() == [
+        *(name.rpartition(".")[2] for name in wanted),
+        "polymarket",
+        "the ccxt that is installed here has no bybit",
+    ]
+
+
 def test_each_command_has_the_help_that_its_source_has(node_image: str) -> None:
     with Container(node_image, ("-IBSc", "import time; time.sleep(600)"), PYTHON) as idle:
         idle.start()
-        top = idle.execute("node-agent", "--help").stdout
-        for name in re.findall(r"(?m)^  ([a-z]+)  ", top.partition("Commands:")[2]):
-            inside = idle.execute("node-agent", name, "--help").stdout
-            assert len(inside.splitlines()) > 5, name
-            assert inside.splitlines()[2].strip(), name
+        names = re.findall(r"(?m)^  ([a-z]+)  ", node_agent("--help").stdout.partition("Commands:")[2])
+        for words in ([], *([name] for name in names if name != "demo")):
+            inside = idle.execute("node-agent", *words, "--help").stdout
+            assert inside == node_agent(*words, "--help").stdout, words
+            assert len(inside.splitlines()) > 5, words

@@ -56,7 +56,7 @@ def run(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> sub
     command = [sys.executable, str(PROGRAM), *map(str, arguments)]
     clean = {name: value for name, value in environment().items() if name != "SOURCE_DATE_EPOCH"}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, env=clean | dict(environ or {})
+        command, capture_output=True, text=True, check=False, timeout=300, env=clean | dict(environ or {}), umask=0o077
     )
 
 
