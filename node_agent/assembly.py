@@ -13,7 +13,17 @@ import structlog
 
 from node_agent import at_rest, exchange_keys, facts, fingerprint, redaction
 from node_agent.client import Clock, ServerAddress, SignedClient
-from node_agent.config import CONFIG_FILE, POLICY_FILE, VAULT_FILE, Config, ConfigError, load, load_policy, vault_key
+from node_agent.config import (
+    CONFIG_FILE,
+    POLICY_FILE,
+    VAULT_FILE,
+    Config,
+    ConfigError,
+    load,
+    load_policy,
+    server_trust,
+    vault_key,
+)
 from node_agent.control import Control, StopWish
 from node_agent.core import events
 from node_agent.core.policy import NOTHING
@@ -144,7 +154,7 @@ async def run_node(
         if registration is None:
             _log.info("no server: trading all the same, reports are kept", hint="node-agent register")
         else:
-            runner.attach(_uplink(data_dir, registration, journal, vault, clock, runner))
+            runner.attach(_uplink(config, data_dir, registration, journal, vault, clock, runner))
         journal.put_fact("run", {"started_at": format_time(own_time())})
         await runner.run()
 
@@ -213,14 +223,20 @@ def _account(
 
 
 def _uplink(
-    data_dir: Path, registration: Registration, journal: Journal, vault: Vault, clock: Clock, runner: Runner
+    config: Config,
+    data_dir: Path,
+    registration: Registration,
+    journal: Journal,
+    vault: Vault,
+    clock: Clock,
+    runner: Runner,
 ) -> Uplink:
     address = ServerAddress.parse(registration.server, insecure_loopback=registration.insecure_loopback)
     salt = b64url_decode(registration.salt, length=len(registration.salt) * 3 // 4)
     return Uplink(
         journal=journal,
         vault=vault,
-        client=SignedClient(address, clock),
+        client=SignedClient(address, clock, trust=server_trust(config)),
         clock=clock,
         fingerprint=lambda: fingerprint.salted(fingerprint.collect(data_dir), salt),
         status=runner.status,

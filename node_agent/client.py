@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -137,11 +138,18 @@ class SigningKey:
 class SignedClient:
     """Signed requests to one server over one pool of connections."""
 
-    def __init__(self, address: ServerAddress, clock: Clock, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._address = address
         self._clock = clock
         self._http = httpx.AsyncClient(
             transport=transport,
+            verify=trust or True,
             follow_redirects=False,
             trust_env=False,
             headers={"accept-encoding": "identity", "accept": "application/json, application/problem+json"},

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeGuard, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -27,6 +27,9 @@ from node_agent.errors import Explained
 from node_agent.vault import VaultKey
 from node_protocol.messages import parse_decimal
 from node_protocol.refusals import Malformed
+
+if TYPE_CHECKING:
+    import ssl
 
 _LONGEST_FILE: Final = 1 << 20
 """Bytes."""
@@ -91,6 +94,13 @@ class VaultSection(Section):
     key_file: str | None = None
 
 
+class ServerSection(Section):
+    """`[server]`."""
+
+    ca_file: str | None = None
+    """Certificates of the authorities by which the server is believed, and then by no other; else the public ones."""
+
+
 class ExchangeSection(Section):
     """`[exchange]`."""
 
@@ -139,6 +149,7 @@ class Config(Section):
 
     node: NodeSection
     vault: VaultSection = VaultSection()
+    server: ServerSection = ServerSection()
     exchange: ExchangeSection = ExchangeSection()
     paper: PaperSection | None = None
     strategy: StrategySection = StrategySection()
@@ -275,6 +286,22 @@ def vault_key(config: Config, environ: Mapping[str, str]) -> VaultKey:
             f"set vault.key_file in {CONFIG_FILE}, NODE_VAULT__KEY_FILE, or {_PASSPHRASE_FILE}",
         )
     return VaultKey.from_file(Path(config.vault.key_file))
+
+
+def server_trust(config: Config) -> ssl.SSLContext | None:
+    """By whom the server is believed, where the configuration names it. Raises ConfigError."""
+    import ssl  # noqa: PLC0415  a health check reads the configuration too, and speaks to no server
+
+    path = config.server.ca_file
+    if path is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        why = "it holds no certificate" if isinstance(error, ssl.SSLError) else (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"server.ca_file: cannot be used: {why}: {path}", "name a file of certificates in PEM, or leave it out"
+        ) from None
 
 
 def passphrase_from(environ: Mapping[str, str]) -> SecretStr | None:

@@ -16,7 +16,7 @@ from node_agent import fingerprint
 from node_agent.cli import options
 from node_agent.cli.errors import CliError, Exit
 from node_agent.client import AddressError, Clock, LineFault, ServerAddress, ServerRefused, SignedClient
-from node_agent.config import VAULT_FILE, Config, ConfigError, load, vault_key
+from node_agent.config import VAULT_FILE, Config, ConfigError, load, server_trust, vault_key
 from node_agent.enrol import Applicant
 from node_agent.enrol import register as enrol
 from node_agent.journal import JOURNAL_FILE, Journal, JournalError, Registration
@@ -108,7 +108,7 @@ async def _enrol(
     journal: Journal,
 ) -> Registration:
     clock = Clock(time.time)
-    client = SignedClient(address, clock)
+    client = SignedClient(address, clock, trust=server_trust(config))
     applicant = Applicant(
         name=config.node.name,
         fingerprint=lambda salt: fingerprint.salted(fingerprint.collect(data_dir), salt),

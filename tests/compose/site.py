@@ -70,6 +70,18 @@ class Site:
             **environ,
         }
 
+    @classmethod
+    def of(cls, kept: Path) -> Site:
+        """The one that another process has kept there."""
+        site = cls.__new__(cls)
+        vars(site).update(json.loads(kept.read_text()))
+        site.secrets = Path(site.secrets)
+        return site
+
+    def keep(self, at: Path) -> None:
+        """For other processes of the same run."""
+        at.write_text(json.dumps(vars(self), default=str))
+
     @property
     def url(self) -> str:
         return f"https://localhost:{self.https_port}"

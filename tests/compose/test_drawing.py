@@ -14,7 +14,7 @@ from tests.compose.site import BASE, Site
 from tests.image.engine import Container, docker
 from tests.support import until
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 INSIDE = ("control-plane-1", "control-plane-2", "postgres", "redis")
 LISTEN = """

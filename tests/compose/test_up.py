@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.site import Site
+from tests.compose.site import Site, stand_in
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1800)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
@@ -27,7 +27,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 def test_a_site_stops_and_starts_with_its_data_and_its_secrets(new_site: Callable[..., Site]) -> None:
     site = new_site()
     with socket.create_server(("127.0.0.1", site.https_port)):
-        assert refusal(site.up()) == "a port of the site is taken on this machine"
+        assert refusal(site.up()) == "a port of the site is taken or not free to have"
     secrets = {path.name: path.read_bytes() for path in site.secrets.iterdir()}
     assert len(secrets) == 4
     assert {len(value) for value in secrets.values()} == {43}
@@ -36,6 +36,8 @@ def test_a_site_stops_and_starts_with_its_data_and_its_secrets(new_site: Callabl
     assert done.returncode == 0, done.stderr
     assert f"The site is up:     {site.url}\n" in done.stdout
     assert f"curl --cacert {site.secrets}/ca.crt {site.url}/healthz" in done.stdout
+    assert "up: warning: these were made by the tests" in done.stderr
+    assert site.environ["CONTROL_PLANE_IMAGE"] in done.stderr
     with site.client() as client:
         assert client.get("/healthz").status_code == 200
     site.execute("postgres", "psql", "--username", "postgres", "--command", "CREATE TABLE kept ()", "control_plane")
@@ -67,3 +69,7 @@ def test_without_docker_it_says_what_to_install(tmp_path: Path) -> None:
 def test_without_an_engine_it_says_how_to_have_one(images: None, tmp_path: Path) -> None:
     said = refusal(Site(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody").up())
     assert said.startswith("no Docker engine answers: ")
+
+
+def test_a_part_that_does_not_come_up_is_told_of(new_site: Callable[..., Site]) -> None:
+    assert refusal(new_site(CONTROL_PLANE_IMAGE=stand_in("node")).up()) == "not all of the site became healthy"
