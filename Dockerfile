@@ -86,12 +86,14 @@ COPY --from=control-plane-compiled /out/opt/trading-node/manifest.sha256 /out/op
 FROM scratch AS control-plane
 COPY --from=bare /rootfs/ /
 COPY --from=control-plane-compiled /out/ /
+ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="control-plane" \
       org.opencontainers.image.description="The reference server of trading nodes" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse
 USER 10001:10001
@@ -105,12 +107,14 @@ CMD ["serve", "--data-dir", "/data", "--host", "0.0.0.0"]
 FROM scratch AS node
 COPY --from=bare /rootfs/ /
 COPY --from=node-compiled /out/ /
+ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="trading-node" \
       org.opencontainers.image.description="A node that trades at home, under its owner's limits" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/trading-node/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp TRADING_NODE_ROOT=refuse NODE_DATA_DIR=/data
 USER 10001:10001

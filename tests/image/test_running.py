@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from node_protocol.version import __version__
 from tests.image.conftest import CANDLES, HARDENED, KEY_FILE, NODE_USER, Home, refused
 from tests.image.engine import PYTHON, ROOT, Container, docker, eventually, tried
 from tests.support import node_agent
@@ -121,6 +122,14 @@ def test_the_documented_run_line_is_the_one_that_is_tested() -> None:
     assert [word for word in HARDENED if word not in words] == []
     for mount in ("trading-node:/data", "/etc/machine-id:/etc/machine-id:ro"):
         assert mount in words
+
+
+def test_the_labels_name_the_version_that_is_in_it(node_image: str, control_plane_image: str) -> None:
+    for image in (node_image, control_plane_image):
+        [facts] = json.loads(docker("image", "inspect", image))
+        assert facts["Config"]["Labels"]["org.opencontainers.image.version"] == __version__
+        assert facts["Config"]["Labels"]["org.opencontainers.image.base.name"] == "python:3.13-slim-trixie"
+        assert docker("run", "--rm", image, "--version").split()[-1] == __version__
 
 
 def test_a_container_says_nothing_of_its_secrets_and_has_no_rights(home: Home) -> None:
