@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +74,8 @@ def ask(data_dir: Path, request: Mapping[str, Any], *, within: float = _SILENCE_
         with reachable(data_dir) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(within)
             line.connect(path)
-            line.sendall(strict_json.dumps(dict(request)) + b"\n")
+            with suppress(BrokenPipeError):  # whoever is one too many is told so, and hung up on: that is read then
+                line.sendall(strict_json.dumps(dict(request)) + b"\n")
             yield from _answers(line)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(

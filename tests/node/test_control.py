@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from node_agent.core.events import Lookup
 from node_agent.core.ids import order_of_owner
 from node_agent.core.market import ExchangeStatus, OrderRequest
 from node_agent.core.state import State
+from node_protocol import strict_json
 from tests.node.until import becomes
 from tests.node.values import place, ready
 
@@ -322,6 +324,23 @@ async def test_an_order_that_ended_too_long_ago_to_be_at_hand_is_no_new_one(tmp_
         served.written.add(order_of_owner(served.node.state.origin, "old"))
         assert "placed under this id before" in (await served.last(request="place", order=ORDER, token="old"))["error"]
         assert served.taken == []
+
+
+def test_an_answer_that_came_before_the_question_was_put_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as node:
+        node.bind(str(tmp_path / SOCKET_FILE))
+        node.listen()
+
+        def hung_up_on(request: dict[str, Any]) -> bytes:
+            with node.accept()[0] as peer:
+                peer.sendall(b'{"error": "ask again", "done": true}\n')
+            return strict_json.dumps(request)
+
+        told = SimpleNamespace(dumps=hung_up_on, loads=strict_json.loads)
+        monkeypatch.setattr("node_agent.control_line.strict_json", told)
+        assert list(ask(tmp_path, {"request": "orders"})) == [{"error": "ask again", "done": True}]
 
 
 async def test_one_client_too_many_is_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
