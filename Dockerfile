@@ -36,6 +36,11 @@ python /compile_bytecode.py /library "/rootfs$library" --manifest opt/trading-no
   --drop '__phello__/*'
 find . -xdev \( -name '*.py' -o -name __pycache__ \) -prune -exec rm -rf {} +
 find . -xtype l -path './usr/*bin/*' -delete
+# A copy out of the cache is looked for by what it holds and not by its times: so what it holds tells them.
+echo "$SOURCE_DATE_EPOCH" >opt/trading-node/python.time
+# What is left of the base, file by file.
+find . -xdev -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum -z | tr '\0' '\n' | sed 's#  \./#  ../../#' >/system.sha256
+mv /system.sha256 opt/trading-node/system.sha256
 find . -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 END
 
@@ -80,8 +85,10 @@ RUN --mount=type=bind,source=build,target=/build \
 # What `docker build --output` lays beside the images.
 FROM scratch AS node-papers
 COPY --from=node-compiled /out/opt/trading-node/manifest.sha256 /out/opt/trading-node/sbom.cdx.json /node/
+COPY --from=bare /rootfs/opt/trading-node/python.sha256 /rootfs/opt/trading-node/system.sha256 /node/
 FROM scratch AS control-plane-papers
 COPY --from=control-plane-compiled /out/opt/trading-node/manifest.sha256 /out/opt/trading-node/sbom.cdx.json /control-plane/
+COPY --from=bare /rootfs/opt/trading-node/python.sha256 /rootfs/opt/trading-node/system.sha256 /control-plane/
 
 FROM scratch AS control-plane
 COPY --from=bare /rootfs/ /

@@ -65,13 +65,13 @@ torture: develop ## kill nodes, RUNS=2000 times, and compare all books (SEED=1, 
 
 image: ## build the images of the node and of the control plane, and lay their SBOMs into dist/
 	for each in node control-plane; do \
-	  docker build $(built) --target "$$each" --tag "trading-node/$$each:local" . && \
-	  docker build $(built) --target "$$each-papers" --output dist . || exit 1; \
+	  docker buildx build --load $(built) --target "$$each" --tag "trading-node/$$each:local" . && \
+	  docker buildx build $(built) --target "$$each-papers" --output dist . || exit 1; \
 	done
 
 image-check: image ## open the images and show what they hold; print size, time to healthy, memory
-	build/verify_image trading-node/control-plane:local
-	build/verify_image trading-node/node:local
+	build/verify_image trading-node/control-plane:local --papers dist/control-plane
+	build/verify_image trading-node/node:local --papers dist/node
 	build/measure_image trading-node/node:local
 
 up: ## start the site of build/compose.yaml: Caddy, control planes, databases (SITE=localhost, HTTPS_PORT=443, HTTP_PORT=80)

@@ -421,7 +421,9 @@ def _put(value: _Value, out: bytearray, known: dict[_Value, int]) -> None:
 def _see_that_no_source_is_left(made: Path) -> None:
     """Looks at what was made, and not at what was meant: by name in any case, and by how scripts begin."""
     for path, entry in _walk(made):
-        if PurePosixPath(path).suffix.lower() in _SOURCES | _HIDE_SOURCES or _is_script(Path(entry.path)):
+        # and so an editor's copy of one: module.py~, module.py.orig, .module.py.swp
+        suffixes = {each.rstrip("~").lower() for each in PurePosixPath(path).suffixes}
+        if suffixes & (_SOURCES | _HIDE_SOURCES) or _is_script(Path(entry.path)):
             raise Failed(f"source would be left: {path}", f"if nothing needs it: --drop '{path}'")
 
 

@@ -124,6 +124,23 @@ def test_the_documented_run_line_is_the_one_that_is_tested() -> None:
         assert mount in words
 
 
+@pytest.mark.parametrize("program", ["node", "control-plane"])
+def test_each_file_of_ours_is_in_it(program: str, node_image: str, control_plane_image: str) -> None:
+    image, ours = {
+        "node": (node_image, ("node_protocol", "node_agent")),
+        "control-plane": (control_plane_image, ("node_protocol", "verifier", "control_plane")),
+    }[program]
+    read = "print(open('/opt/trading-node/manifest.sha256').read())"
+    there = set(re.findall(r"  lib/(.+)", docker("run", "--rm", *PYTHON, image, "-IBSc", read)))
+    paths = [path for name in ours for path in (ROOT / name).rglob("*") if path.is_file()]
+    wanted = {
+        str(path.relative_to(ROOT)).replace(".py", ".pyc") if path.suffix == ".py" else str(path.relative_to(ROOT))
+        for path in paths
+        if path.name != "py.typed" and "__pycache__" not in path.parts
+    }
+    assert {path for path in there if path.startswith(tuple(f"{name}/" for name in ours))} == wanted
+
+
 def test_the_labels_name_the_version_that_is_in_it(node_image: str, control_plane_image: str) -> None:
     for image in (node_image, control_plane_image):
         [facts] = json.loads(docker("image", "inspect", image))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.image.engine import build
+from tests.image.engine import EPOCH, build
 
 NO_CACHE = pytest.mark.timeout(900)
 
@@ -20,5 +20,8 @@ def test_the_control_plane_is_built_again_to_the_same_id(control_plane_image: st
 
 
 @NO_CACHE
-def test_another_time_is_another_image(node_image: str) -> None:
-    assert build("node", "trading-node/node:another", "--build-arg", "SOURCE_DATE_EPOCH=1700000001") != node_image
+def test_a_cache_that_builds_of_another_time_have_filled_makes_no_other_image(node_image: str) -> None:
+    other = build("node", "trading-node/node:another", "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH + 1}")
+    assert other != node_image
+    again = "--no-cache-filter", "bare,node-sources,node-compiled,node"
+    assert build("node", "trading-node/node:another", "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH + 1}", *again) == other

@@ -7,17 +7,22 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.image.engine import ROOT, docker, one_at_a_time
+from tests.image.engine import EPOCH, ROOT, docker, one_at_a_time
 
 LIB: Final = "/opt/trading-node/lib"
 LISTS: Final = f"{LIB}/node_agent/exchanges/allowlists"
 KEY: Final = "-----BEGIN PRIVATE KEY-----\\n" + "MC4CAQAwBQYDK2VwBCIEIH" * 4 + "\\n"
 OS_OF_PYTHON: Final = "$(ls /usr/lib/python3*/os.pyc /usr/local/lib/python3*/os.pyc 2>/dev/null | head -n 1)"
 ALLOWED: Final = 'printf \'\\n[[allowed]]\\nwhy = "planted"\\nmethod = "%s"\\nurl = "https://%s"\\n\''
+CAPABLE: Final = (
+    "import os, struct; "
+    "os.setxattr('/usr/bin/nice', 'security.capability', struct.pack('<5I', 0x02000001, 128, 0, 0, 0))"
+)
 FILES: Final = {
     "touch /opt/trading-node/lib/node_agent/stray.py": ("no_source", "node_agent/stray.py is a source"),
     "touch /usr/lib/stray.pyi": ("no_source", "/usr/lib/stray.pyi is a source"),
@@ -49,6 +54,21 @@ FILES: Final = {
         "allowlists_kept",
         "okx.toml allows more than the checkout's: GET https://www.okx.com/api/v5/more",
     ),
+    f"mkdir {LISTS}/more && cp {LISTS}/okx.toml {LISTS}/more/": (
+        "allowlists_kept",
+        "more/okx.toml is in the image alone",
+    ),
+    "printf 'import os\\n' >/etc/real.py": ("no_source", "/etc/real.py is a source"),
+    "printf 'import os\\n' >/opt/engine.py.txt": ("no_source", "/opt/engine.py.txt may hold sources"),
+    "printf PK >/usr/share/pip-25.whl": ("no_source", "/usr/share/pip-25.whl may hold sources"),
+    "touch /etc/ld.so.preload": ("manifest_equal", "/etc/ld.so.preload is in the image and not in the manifest"),
+    "printf x >>/usr/bin/env": ("manifest_equal", "/usr/bin/env is not the file that was built"),
+    "cp /bin/true /usr/bin/x86_64-linux-gnu-gcc-14": ("no_installer", "x86_64-linux-gnu-gcc-14 installs or compiles"),
+    f"printf -- '{KEY}' >/etc/hidden.key": ("no_secret", "/etc/hidden.key holds what looks like a private key"),
+    "rm /etc/hidden.key": ("nothing_hidden", "/etc/hidden.key hides something, or is hidden"),
+    f'/usr/local/bin/python -IBSc "{CAPABLE}"': ("no_rights_to_gain", "/usr/bin/nice has capabilities"),
+    "touch /data/vault.key": ("nobody_s_user", "/data/vault.key: /data is not empty"),
+    "chmod 1777 /usr/bin/nproc": ("nobody_s_user", "/usr/bin/nproc may be written by anybody"),
     f"mkdir {LIB}/evil-1.0.dist-info": ("sbom_there", "evil 1.0 is not in the SBOM"),
 }
 """What is done to the files of an image, the line that has to fail by it, and what that has to say."""
@@ -56,7 +76,11 @@ SETTINGS: Final = {
     "USER 0": ("nobody_s_user", "it runs as 0"),
     'LABEL org.opencontainers.image.version=""': ("settings", "image.version is missing"),
     "ENV TRADING_NODE_ROOT=allow": ("settings", "it would start as root"),
-    "HEALTHCHECK NONE": ("settings", "nothing asks for its health"),
+    'HEALTHCHECK CMD ["true"]': ("settings", "nothing asks for its health, or another than node-agent does"),
+    'ENTRYPOINT ["env", "node-agent"]': ("settings", "it is started by ['env', 'node-agent']"),
+    "ENV LD_LIBRARY_PATH=/tmp": ("settings", "LD_LIBRARY_PATH is set in it"),
+    "ENV EXCHANGE_API_KEY=/abcdEFGH1234567890": ("no_secret", "EXCHANGE_API_KEY is set in the image"),
+    "ARG DB_PASSWORD=hunter2hunter2\nRUN true": ("no_secret", "DB_PASSWORD is set in the image, or in a step"),
     "STOPSIGNAL SIGKILL": ("settings", "it is stopped by SIGKILL"),
     "ENV NODE_VAULT_PASSPHRASE=correct-horse": ("no_secret", "NODE_VAULT_PASSPHRASE is set in the image"),
     "RUN rm /opt/trading-node/sbom.cdx.json": ("sbom_there", "there is no SBOM"),
@@ -82,7 +106,7 @@ def test_our_images_hold_what_is_said_of_them(node_image: str, control_plane_ima
     for image in (node_image, control_plane_image):
         code, said = verified(image)
         assert code == 0, said
-        assert "11 of 11 lines hold" in said
+        assert "12 of 12 lines hold" in said
 
 
 def test_what_was_done_to_the_files_of_an_image_is_caught_each_by_its_line(planted: str) -> None:
@@ -92,6 +116,26 @@ def test_what_was_done_to_the_files_of_an_image_is_caught_each_by_its_line(plant
 
 def test_what_was_done_to_the_settings_of_an_image_is_caught_each_by_its_line(planted: str) -> None:
     caught(planted, "".join(f"{step}\n" for step in SETTINGS), SETTINGS.values())
+
+
+def test_a_module_that_was_changed_together_with_its_line_is_caught_by_the_build_s_own_papers(
+    planted: str, tmp_path: Path
+) -> None:
+    docker(
+        "buildx", "build", "--quiet", "--target", "node-papers", "--output", tmp_path, "--build-arg",
+        f"SOURCE_DATE_EPOCH={EPOCH}", "--provenance=false", ROOT,
+    )  # fmt: skip
+    code, said = verified("trading-node/node:test", "--papers", str(tmp_path / "node"))
+    assert code == 0, said
+    module, manifest = "lib/node_agent/core/policy.pyc", "manifest.sha256"
+    digest = f"$(sha256sum <{module} | cut -c1-64)"
+    swap = f"before={digest} && printf x >>{module} && sed -i s/$before/{digest}/ {manifest}"
+    recipe = f"FROM trading-node/node:test\nUSER 0\nRUN cd /opt/trading-node && {swap}\nUSER 10001:10001\n"
+    docker("build", "--quiet", "--tag", planted, "-", data=recipe.encode())
+    assert "is not the file that was built" not in verified(planted, "--most", "50")[1]
+    code, said = verified(planted, "--papers", str(tmp_path / "node"), "--most", "50")
+    assert code == 1
+    assert "manifest.sha256 is another than the build's" in sections(said)["manifest_equal"]
 
 
 def caught(tag: str, recipe: str, wanted: Collection[tuple[str, str]]) -> None:

@@ -326,7 +326,7 @@ async def test_an_order_that_ended_too_long_ago_to_be_at_hand_is_no_new_one(tmp_
         assert served.taken == []
 
 
-def test_an_answer_that_came_before_the_question_was_put_is_heard(
+async def test_an_answer_that_came_before_the_question_was_put_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX) as node:
