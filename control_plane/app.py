@@ -20,6 +20,7 @@ from node_protocol.refusals import Code
 from verifier import Answer, SignedRequest, StoreUnavailable
 
 _SALT_SECONDS = 3600
+_READY_SECONDS = 4
 
 Handler = Callable[[SignedRequest, Receive], Awaitable[Answer]]
 
@@ -57,8 +58,9 @@ def create_app(channel: Channel, salt: SaltAnswer) -> FastAPI:
     @app.get("/readyz")
     async def readyz() -> Response:
         try:
-            ready = await asyncio.to_thread(channel.is_ready)
-        except SQLAlchemyError:
+            # A PostgreSQL that stands still lets go of nobody: what asks about it does.
+            ready = await asyncio.wait_for(asyncio.to_thread(channel.is_ready), _READY_SECONDS)
+        except (SQLAlchemyError, TimeoutError):
             ready = False
         except StoreUnavailable as error:
             return _response(http_io.problem(503, str(error)))

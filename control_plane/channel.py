@@ -104,7 +104,7 @@ class Channel:
     def is_ready(self) -> bool:
         """Whether requests can be judged. Raises SQLAlchemyError and StoreUnavailable where nobody answers."""
         if self._nonces is not None:
-            self._nonces.ping()
+            self._nonces.ping(int(self._clock().timestamp()))
         return schema.is_current(self._database)
 
     def stop(self) -> None:

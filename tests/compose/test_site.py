@@ -166,7 +166,8 @@ def test_each_part_runs_as_nobody_with_next_to_nothing(site: Site) -> None:
 
 def test_no_secret_is_seen_from_outside_the_container_that_has_it(site: Site) -> None:
     secrets = {path.name: path.read_text() for path in site.secrets.iterdir() if path.name != "ca.crt"}
-    assert set(secrets) == {"master_key", "database_password", "redis_password", "vault_key"}
+    made = {"master_key", "database_password", "superuser_password", "redis_password", "vault_key"}
+    assert set(secrets) == made
     assert site.secrets.stat().st_mode & 0o777 == 0o700
     seen = [site.compose("logs"), site.compose("config")]
     for name in site.containers().values():
@@ -183,7 +184,7 @@ def test_no_secret_is_seen_from_outside_the_container_that_has_it(site: Site) ->
         ),
         "control-plane-2": both,
         "node": ["/etc/site-ca.crt", "/run/secrets/vault_key"],
-        "postgres": ["/run/secrets/database_password"],
+        "postgres": ["/run/secrets/database_password", "/run/secrets/superuser_password"],
         "redis": ["/run/secrets/redis_password"],
     }
 

@@ -29,7 +29,7 @@ def test_a_site_stops_and_starts_with_its_data_and_its_secrets(new_site: Callabl
     with socket.create_server(("127.0.0.1", site.https_port)):
         assert refusal(site.up()) == "a port of the site is taken or not free to have"
     secrets = {path.name: path.read_bytes() for path in site.secrets.iterdir()}
-    assert len(secrets) == 4
+    assert len(secrets) == 5
     assert {len(value) for value in secrets.values()} == {43}
 
     done = site.up()

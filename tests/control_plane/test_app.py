@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -75,6 +76,19 @@ def test_a_database_of_another_form_is_not_ready(where: Location, monkeypatch: p
     monkeypatch.setattr(schema, "HEAD", "9999")
     monkeypatch.setattr(schema, "upgrade", lambda _: None)  # it runs already, and somebody has changed the database
     response = ask(where, Channel, "/readyz", raw_target=True, method="GET")
+    assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_a_database_that_stands_still_is_not_ready(where: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    class Still(Channel):
+        def is_ready(self) -> bool:
+            return asked.wait(30)
+
+    monkeypatch.setattr("control_plane.app._READY_SECONDS", 0.05)
+    threading.Timer(1, asked.set).start()  # the thread that waits has to end with the test
+    response = ask(where, Still, "/readyz", raw_target=True, method="GET")
     assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
 
 

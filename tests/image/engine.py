@@ -75,8 +75,8 @@ def build(target: str, tag: str, *options: str, context: Path = ROOT) -> str:
     """Builds one of our images; gives its id."""
     with one_at_a_time("build"):
         docker(
-            "buildx", "build", "--load", "--quiet", "--provenance=false", "--target", target, "--tag", tag, "--build-arg",
-            f"SOURCE_DATE_EPOCH={EPOCH}", *options, context, within=BUILD_SECONDS,
+            "buildx", "build", "--load", "--quiet", "--provenance=false", "--target", target, "--tag", tag,
+            "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", *options, context, within=BUILD_SECONDS,
         )  # fmt: skip
         return docker("image", "inspect", "--format", "{{.Id}}", tag).strip()
 

@@ -203,6 +203,15 @@ def test_a_new_deployment_says_so_or_waits_a_window(servers: Callable[..., Redis
     assert deployment.outcome(deployment.signed()) == "accepted"
 
 
+def test_a_window_runs_from_when_a_health_check_met_redis_and_not_from_the_first_message(
+    servers: Callable[..., RedisServer],
+) -> None:
+    deployment = Deployment(RedisStore.from_url(servers("redis").url))
+    deployment.store.ping(deployment.clock.now)
+    deployment.clock.now += 131
+    assert deployment.outcome(deployment.signed()) == "accepted"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_redis_that_does_not_answer_means_unavailable_and_the_next_request_is_good(
     kind: str, servers: Callable[..., RedisServer]

@@ -135,10 +135,20 @@ class RedisStore:
             for each in primaries:
                 self._client.hsetnx(self._reigns_key, each["master_replid"], 0)
 
-    def ping(self) -> None:
-        """Whether Redis is there. Raises StoreUnavailable."""
+    def ping(self, now: int | None = None) -> None:
+        """Whether Redis is there. Raises StoreUnavailable.
+
+        With the server's time in Unix seconds it is noted too that this process was primary then: its replay window
+        runs from there, and not from the first message.
+        """
         with _reachable():
-            self._client.ping()
+            if now is None or isinstance(self._client, RedisCluster):
+                self._client.ping()
+                return
+            reign = self._client.info("replication")["master_replid"]
+            if reign not in self._reigns:
+                memory = self._client.info("memory")
+                self._learn(reign, memory["maxmemory_policy"] if memory["maxmemory"] else "noeviction", now)
 
     def admit(self, nonce: Nonce, now: int, step: Step | None = None) -> Admission:
         with _reachable():
