@@ -35,6 +35,8 @@ _BUSY_MILLISECONDS: Final = 10_000
 """How long a writer waits for the one before it, and PostgreSQL works on one statement."""
 _POSTGRESQL: Final = {
     "connect_timeout": 5,
+    # else that of a database which was made without an encoding: none, and texts would be bytes
+    "client_encoding": "utf8",
     # A connection whose other end has gone without a word is given up by then; a process that stands still with the
     # writers' lock in its hand loses it.
     "keepalives_idle": 10,

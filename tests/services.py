@@ -174,11 +174,11 @@ class PostgresServer(Server):
     def url(self) -> str:
         return self.url_at(self.port)
 
-    def new_database(self) -> str:
-        """The URL of an empty database, as people write it."""
+    def new_database(self, how: str = "") -> str:
+        """The URL of an empty database, as people write it; `how` it is made, in SQL."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} {how}".encode())
         return f"postgresql://verifier@127.0.0.1:{self.port}/{name}"
 
     def url_at(self, port: int) -> str:

@@ -47,6 +47,17 @@ def database(postgres: PostgresServer) -> Iterator[Database]:
         yield opened
 
 
+def test_a_database_that_was_made_without_an_encoding_serves_as_well(postgres: PostgresServer) -> None:
+    where = postgres.new_database("ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    with contextlib.closing(open_database(at_url(where, {}))) as opened:
+        schema.upgrade(opened)
+        row = {"node_id": "n_a", "name": "Käthe", "agent_version": "1", "platform": "x", "enrolled_at": utc_now()}
+        with opened.writing() as connection:
+            connection.execute(insert(nodes).values(row))
+        with opened.reading() as connection:
+            assert connection.execute(select(nodes.c.name)).scalar_one() == "Käthe"
+
+
 def test_reading_sees_one_state_whatever_is_written_beside_it_and_changes_nothing(database: Database) -> None:
     row = {"id": 1, "salt_id": "s", "salt": "s", "master_key_check": "c", "created_at": utc_now()}
     with database.reading() as reading:
