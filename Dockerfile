@@ -49,7 +49,7 @@ RUN --mount=type=bind,source=build/requirements/sbom.txt,target=/sbom.txt \
     python -m venv /tools && \
     /tools/bin/pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: -r /sbom.txt
 
-# An image's own part, in two stages: the wheels of its lock file with our packages, and what is made of them.
+# An image in two stages: the wheels of its lock file with our packages, and what is made of them on the bare Python.
 FROM base AS node-sources
 RUN --mount=type=bind,source=build/requirements/node.txt,target=/lock.txt \
     pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: --target /sources -r /lock.txt
@@ -90,8 +90,9 @@ FROM scratch AS control-plane-papers
 COPY --from=control-plane-compiled /out/opt/trading-node/manifest.sha256 /out/opt/trading-node/sbom.cdx.json /control-plane/
 COPY --from=bare /rootfs/opt/trading-node/python.sha256 /rootfs/opt/trading-node/system.sha256 /control-plane/
 
+# One layer an image: of a layer with another below it, engines write the files down in one order or in another, by how
+# they came to the one below; and so the same files would be two images.
 FROM scratch AS control-plane
-COPY --from=bare /rootfs/ /
 COPY --from=control-plane-compiled /out/ /
 ARG BASE
 ARG VERSION=0.1.0
@@ -112,7 +113,6 @@ ENTRYPOINT ["control-plane"]
 CMD ["serve", "--data-dir", "/data", "--host", "0.0.0.0"]
 
 FROM scratch AS node
-COPY --from=bare /rootfs/ /
 COPY --from=node-compiled /out/ /
 ARG BASE
 ARG VERSION=0.1.0
