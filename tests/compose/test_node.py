@@ -15,8 +15,6 @@ from tests.support import until
 
 pytestmark = pytest.mark.timeout(1800)
 
-CANDLES = "/opt/trading-node/lib/node_agent/demo/data/btc-perp-2022-01-24.csv.gz"
-
 
 @pytest.fixture(scope="module")
 def real_site(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -42,7 +40,7 @@ def control_plane(site: Site, server: int, *words: str) -> Any:
 def test_a_node_registers_by_caddy_and_what_it_reports_arrives_with_one_control_plane_too(real_site: Site) -> None:
     token = control_plane(real_site, 1, "token", "create")["token"]
     run = ["run", "--rm", "-T", "node"]
-    real_site.compose(*run, "init", "--paper", "--candles", CANDLES, "--name", "beside", "--non-interactive")
+    real_site.compose(*run, "init", "--paper", "--candles", engine.CANDLES, "--name", "beside", "--non-interactive")
     registered = json.loads(
         real_site.compose(*run, "register", "--server", "https://caddy", "--token", token, "--json")
     )

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+import pytest
+
 from tests.support import until
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -23,6 +25,8 @@ STARTED: Final = "TRADING_NODE_TEST_ENGINE"
 """The variable that names a file: whoever started an engine for this run makes it, and the run's end stops that one."""
 PYTHON: Final = ("--entrypoint", "/usr/local/bin/python")
 """For a program of a test's own in an image."""
+CANDLES: Final = "/opt/trading-node/lib/node_agent/demo/data/btc-perp-2022-01-24.csv.gz"
+"""A recorded day, as the node's image has it."""
 BUILD_SECONDS: Final = 900.0
 
 
@@ -39,6 +43,14 @@ def ensured() -> str | None:
         elif line.startswith("DOCKER_HOST="):
             os.environ["DOCKER_HOST"] = line.partition("=")[2]
     return None
+
+
+def required() -> None:
+    """An engine answers from here on; without any there is nothing to test, which CI may not take for a success."""
+    if wrong := ensured():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Docker engine: {wrong}")
+        pytest.skip(f"no Docker engine: {wrong}")
 
 
 def stop_what_was_started() -> None:

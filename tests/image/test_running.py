@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from node_protocol.version import __version__
-from tests.image.conftest import CANDLES, HARDENED, KEY_FILE, NODE_USER, Home, refused
-from tests.image.engine import PYTHON, ROOT, Container, docker, eventually, tried
+from tests.image.conftest import HARDENED, KEY_FILE, NODE_USER, Home, refused
+from tests.image.engine import CANDLES, PYTHON, ROOT, Container, docker, eventually, tried
 from tests.support import node_agent
 
 WRITES: Final = """
